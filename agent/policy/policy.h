@@ -1,0 +1,102 @@
+// agent/policy/policy.h: what the operator asked for, parsed and validated. Plain data, no I/O.
+#ifndef PARTYWALL_AGENT_POLICY_POLICY_H
+#define PARTYWALL_AGENT_POLICY_POLICY_H
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/policy/cgroup_pattern.h"
+#include "agent/policy/prefix.h"
+#include "maps/abi/reasons.h"
+
+namespace partywall::policy {
+
+// Where a thing was written. line and column count from 1; 0 = not from a file.
+struct Position {
+  std::string file;
+  int line = 0;
+  int column = 0;
+};
+
+enum class Protocol { kTcp, kUdp, kIcmp };
+enum class Mode { kEnforce, kAudit };
+enum class WorldDefault { kAllow, kDeny };
+
+// One entry of `ports`. kIcmp has no port. An absent port is every port: 0..65535.
+struct PortRange {
+  Protocol protocol = Protocol::kTcp;
+  uint16_t first = 0;
+  uint16_t last = 65535;
+};
+
+// One entry of `from` or `to`: a tenant by name, or a range of the world.
+// A range never matches an address that a tenant owns: other tenants are named, or not reached.
+struct PeerSelector {
+  Position at;
+  std::string tenant;             // empty = a range
+  std::optional<Prefix> cidr;
+  std::vector<Prefix> except;     // each inside `cidr`
+};
+
+// One rule. No peers = nobody; absent `ports` = TCP, UDP and ICMP on every port; an empty list = none.
+struct Rule {
+  Position at;
+  std::vector<PeerSelector> peers;
+  std::optional<std::vector<PortRange>> ports;
+};
+
+// A byte or packet rate in one direction.
+struct RateLimit {
+  Position at;
+  uint64_t per_second = 0;  // bytes or packets, never 0
+  uint64_t burst = 0;       // bytes or packets
+};
+
+struct Limits {
+  std::optional<RateLimit> bytes[abi::DIRECTION_COUNT];    // wire bytes, L3 and up
+  std::optional<RateLimit> packets[abi::DIRECTION_COUNT];
+};
+
+struct Tier {
+  std::string name;
+  Position at;
+  Limits limits;
+  WorldDefault world_egress = WorldDefault::kAllow;   // when the tenant has no egress list
+  WorldDefault world_ingress = WorldDefault::kDeny;   // when the tenant has no ingress list
+};
+
+struct Tenant {
+  std::string name;
+  Position at;
+  std::string tier;
+  Mode mode = Mode::kEnforce;
+  std::vector<CgroupPattern> cgroups;  // each with the whole subtree
+  std::vector<Prefix> addresses;       // canonical; no two tenants overlap
+  Limits limits;                       // the tier's, with the tenant's own laid over it
+  std::optional<std::vector<Rule>> ingress;  // absent: the tier's world default, no other tenant
+  std::optional<std::vector<Rule>> egress;
+};
+
+// One entry of the infrastructure lane (agent configuration): what every tenant may reach, whatever
+// its rules say. `cidr` must not overlap a tenant's addresses.
+struct Infrastructure {
+  Position at;
+  std::string name;
+  Prefix cidr;
+  abi::direction direction = abi::DIRECTION_EGRESS;
+  std::optional<std::vector<PortRange>> ports;
+};
+
+// Keyed by name, so that two policies with the same content compare equal in order.
+struct Policy {
+  std::map<std::string, Tier> tiers;
+  std::map<std::string, Tenant> tenants;
+  std::vector<Infrastructure> infrastructure;
+};
+
+}  // namespace partywall::policy
+
+#endif

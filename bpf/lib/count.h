@@ -1,0 +1,31 @@
+// bpf/lib/count.h: the tenant's counters on this CPU. No verdicts.
+#ifndef PARTYWALL_BPF_LIB_COUNT_H
+#define PARTYWALL_BPF_LIB_COUNT_H
+
+#include "bpf/lib/maps.h"
+
+// This CPU's counters of a tenant; NULL only if the map were smaller than the agent said.
+static __always_inline struct tenant_counters* counters_of(__u32 tenant) {
+  __u32 row = bpf_get_smp_processor_id() * max_tenants + tenant;
+
+  return bpf_map_lookup_elem(&counters, &row);
+}
+
+// Atomic, although only this CPU writes here: a softirq may judge a packet of the same tenant
+// between another program's load and store, and no packet may go uncounted.
+static __always_inline void count_traffic(struct tenant_counters* row, __u32 direction,
+                                          __u32 cell, __u64 bytes, __u64 packets) {
+  if (!row || cell >= CELL_COUNT) return;
+
+  struct traffic* traffic = &row->cell[direction & 1][cell];
+
+  __sync_fetch_and_add(&traffic->bytes, bytes);
+  __sync_fetch_and_add(&traffic->packets, packets);
+}
+
+static __always_inline void count_call(struct tenant_counters* row, __u32 reason, __u32 would) {
+  if (!row || reason >= REASON_COUNT) return;
+  __sync_fetch_and_add(would ? &row->calls_would_deny[reason] : &row->calls_denied[reason], 1);
+}
+
+#endif

@@ -1,0 +1,58 @@
+// bpf/lib/peer.h: address -> peer, by longest match. Reads the endpoint maps, never writes.
+#ifndef PARTYWALL_BPF_LIB_PEER_H
+#define PARTYWALL_BPF_LIB_PEER_H
+
+#include "bpf/lib/maps.h"
+#include "bpf/lib/packet.h"
+
+// One word of the trie; PEER_WORLD when the block is out of range, which no writer produces.
+static __always_inline __u32 endpoint_word(__u32 side, __u32 block, __u32 word) {
+  __u32 row = side * ENDPOINT_BLOCKS + (block & (ENDPOINT_BLOCKS - 1));
+  const struct endpoint_block* endpoint = bpf_map_lookup_elem(&endpoints, &row);
+
+  return endpoint ? endpoint->word[word & 255] : PEER_WORLD;
+}
+
+static __always_inline __u32 peer_of4(__u32 side, __u32 address) {
+  __u32 host = bpf_ntohl(address);
+  __u32 word = endpoint_word(side, host >> 24, host >> 16);
+
+  if (word & ENDPOINT_BLOCK) word = endpoint_word(side, word, host >> 8);
+  if (word & ENDPOINT_BLOCK) word = endpoint_word(side, word, host);
+  return word;
+}
+
+static __always_inline __u32 peer_of6(__u32 side, const struct address* address) {
+  struct endpoint6_key key = {.prefix_bits = 160, .side = side};
+
+  __builtin_memcpy(key.address, address, 16);
+  const __u32* peer = bpf_map_lookup_elem(&endpoints6, &key);
+
+  return peer ? *peer : PEER_WORLD;
+}
+
+static __always_inline __u32 peer_of(__u32 side, __u8 family, const struct address* address) {
+  return family == AF_INET ? peer_of4(side, address->word[0]) : peer_of6(side, address);
+}
+
+// Whether an address is the tenant's to send from. Its largest range answers without a lookup.
+static __always_inline int owns_source(__u32 side, __u32 tenant,
+                                       const struct tenant_policy* policy, __u8 family,
+                                       const struct address* address) {
+  if (family == AF_INET) {
+    if ((address->word[0] & policy->home4_mask) == policy->home4) return 1;
+  } else {
+    const __u64* half = (const __u64*)address;
+
+    if ((half[0] & policy->home6_mask[0]) == policy->home6[0] &&
+        (half[1] & policy->home6_mask[1]) == policy->home6[1])
+      return 1;
+  }
+  __u32 owner = peer_of(side, family, address);
+
+  if (owner == tenant) return 1;
+  if (policy->flags & TENANT_OWN_SOURCE) return 0;
+  return owner == PEER_WORLD || owner > PEER_TENANT_MAX;
+}
+
+#endif

@@ -1,0 +1,60 @@
+// maps/abi/counters.h: what each tenant used and what it was refused. Plain C.
+#ifndef PARTYWALL_MAPS_ABI_COUNTERS_H
+#define PARTYWALL_MAPS_ABI_COUNTERS_H
+
+#include "maps/abi/layout.h"
+#include "maps/abi/reasons.h"
+
+ABI_BEGIN
+
+struct traffic {
+  __u64 bytes;    // wire bytes, network header and up: len + (segments - 1) * headers
+  __u64 packets;  // segments
+};
+ABI_SIZE(struct traffic, 16);
+
+// Every judged packet is counted in exactly one cell. A reason has one cell, but for the
+// limits, which have one for each class. Cells of the second kind ("would") count what audit
+// mode let pass.
+#define CELL_LIMITS REASON_FIRST_LIMIT
+#define CELL_ENFORCED_COUNT (CELL_LIMITS + (REASON_COUNT - REASON_FIRST_LIMIT) * CLASS_COUNT)
+#define CELL_COUNT (CELL_ENFORCED_COUNT + CELL_ENFORCED_COUNT - REASON_FIRST_DENY)
+
+// The cell of a packet. `would`: the tenant is in audit mode and the reason denies.
+ABI_INLINE __u32 counter_cell(__u32 reason, __u32 peer_class, __u32 would) {
+  __u32 cell = reason < REASON_FIRST_LIMIT
+                   ? reason
+                   : CELL_LIMITS + (reason - REASON_FIRST_LIMIT) * CLASS_COUNT + peer_class;
+
+  return would ? CELL_ENFORCED_COUNT + cell - REASON_FIRST_DENY : cell;
+}
+
+// Map counters: array, mmapable; row = cpu * control.max_tenants + tenant. Sum over the CPUs.
+// Row TENANT_NONE is the traffic of cgroups below the managed root that no tenant claims.
+// Written by bpf/lib/count.h, each CPU its own rows. Read by agent/observe and tools/.
+struct tenant_counters {
+  struct traffic cell[DIRECTION_COUNT][CELL_COUNT];
+  __u64 connections_opened[DIRECTION_COUNT];  // TCP: egress = connect() let through, ingress =
+                                              // accepted
+  __u64 calls_denied[REASON_COUNT];           // connect, sendmsg, bind answered with EPERM
+  __u64 calls_would_deny[REASON_COUNT];
+  __u64 events_sent;
+  __u64 events_throttled;  // lost to the tenant's own event budget
+  __u64 events_dropped;    // lost because the ring was full
+} __attribute__((aligned(64)));
+
+// Map syscalls: per-CPU hash; (tenant, abi, number) -> calls.
+// Written by bpf/syscalls.bpf.c. Read by agent/observe and tools/.
+enum syscall_abi { SYSCALL_NATIVE, SYSCALL_COMPAT, SYSCALL_X32, SYSCALL_ABI_COUNT };
+#define SYSCALL_MAX 131072
+
+struct syscall_key {
+  __u16 tenant;
+  __u16 abi;  // enum syscall_abi
+  __u32 number;
+};
+ABI_SIZE(struct syscall_key, 8);
+
+ABI_END
+
+#endif

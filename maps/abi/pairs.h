@@ -1,0 +1,53 @@
+// maps/abi/pairs.h: what a tenant and a peer may say to each other. Plain C.
+#ifndef PARTYWALL_MAPS_ABI_PAIRS_H
+#define PARTYWALL_MAPS_ABI_PAIRS_H
+
+#include "maps/abi/layout.h"
+
+ABI_BEGIN
+
+// A decision: which protocols are allowed on every port, and the set of ports for the rest.
+//   bit 0..2   TCP, UDP, ICMP (both families) allowed whatever the port
+//   bit 8..31  number of a port set; 0 = none
+// 0 denies everything.
+#define DECIDE_TCP 1u
+#define DECIDE_UDP 2u
+#define DECIDE_ICMP 4u
+#define DECIDE_ALL 7u
+#define DECIDE_SET_SHIFT 8
+
+// Map pairs: (tenant, peer) -> who may open a flow to whom. Absent: two tenants do not talk; a
+// zone is judged like the rest of the world (tenant_policy.world_*). Both words already hold
+// the sender's egress AND the receiver's ingress rules. For an infrastructure zone the tenant
+// is TENANT_NONE: the lane is the same for everyone. Written by agent/kernel/reconcile (keys of
+// the side that is not in force). Read by bpf/lib/judge.h.
+#define PAIR_MAX 262144
+#define PAIR_SIDE_SHIFT 31
+
+struct pair_key {
+  __u32 tenant;  // | side << PAIR_SIDE_SHIFT
+  __u32 peer;
+};
+ABI_SIZE(struct pair_key, 8);
+
+struct pair {
+  __u32 out;  // decision on flows that the tenant opens to the peer
+  __u32 in;   // decision on flows that the peer opens to the tenant
+};
+ABI_SIZE(struct pair, 8);
+
+// Map port_pages: (port set, protocol, port / 64) -> bit (port % 64) = allowed. One lookup
+// answers for any number of ports and ranges. Absent: none of the 64. Written by
+// agent/kernel/reconcile (keys of the side that is not in force). Read by bpf/lib/judge.h.
+#define PORT_PAGE_MAX 262144
+
+struct port_page_key {
+  __u32 set;       // | side << PAIR_SIDE_SHIFT
+  __u16 protocol;  // IPPROTO_TCP or IPPROTO_UDP
+  __u16 page;      // port / 64
+};
+ABI_SIZE(struct port_page_key, 8);
+
+ABI_END
+
+#endif

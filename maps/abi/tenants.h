@@ -1,0 +1,81 @@
+// maps/abi/tenants.h: what the datapath knows of each tenant: world rules, own addresses,
+// limits. Plain C.
+#ifndef PARTYWALL_MAPS_ABI_TENANTS_H
+#define PARTYWALL_MAPS_ABI_TENANTS_H
+
+#include "maps/abi/layout.h"
+#include "maps/abi/reasons.h"
+
+ABI_BEGIN
+
+// A rate, ready to be charged. Units are bytes or packets, as the field that holds it says.
+struct rate {
+  __u64 per_second;  // 0 = unlimited
+  __u64 burst_ns;    // how far ahead of its rate the tenant may run
+  __u32 chunk;  // units that one CPU takes from the shared meter at a time; 0 = one packet's
+                // worth
+  __u32 reserved;
+};
+ABI_SIZE(struct rate, 24);
+
+#define TENANT_IN_USE 1u      // the row belongs to a tenant of this side's policy
+#define TENANT_AUDIT 2u       // decide, count and report, but let pass
+#define TENANT_OWN_SOURCE 4u  // it declares addresses: nothing else may be its source
+
+// Map tenants: array, mmapable; row = side * control.max_tenants + tenant.
+// Written by agent/kernel/reconcile (on the side that is not in force). Read by every program
+// and tools/.
+struct tenant_policy {
+  __u32 flags;
+  __u32 world_out;   // decision (pairs.h) on flows that the tenant opens to the world
+  __u32 world_in;    // decision on flows that the world opens to the tenant
+  __u32 home4;       // one of its IPv4 ranges in network order, checked before the tables;
+  __u32 home4_mask;  // none: home4 = mask = 0xffffffff
+  __u32 reserved;
+  __u64 home6[2];  // one of its IPv6 ranges, network order; none: all ones
+  __u64 home6_mask[2];
+  struct rate bytes[DIRECTION_COUNT];
+  struct rate packets[DIRECTION_COUNT];
+  __u64 padding;
+};
+ABI_SIZE(struct tenant_policy, 160);
+ABI_AT(struct tenant_policy, bytes, 56);
+
+// Map tenant_names: array, mmapable; row = tenant. Keeps a tenant's number over restarts of the
+// agent. Written by agent/kernel/reconcile. Read by tools/ and agent/observe.
+#define TENANT_NAME_MAX 64
+
+struct tenant_name {
+  char name[TENANT_NAME_MAX];  // NUL terminated; empty = the number is free
+};
+ABI_SIZE(struct tenant_name, 64);
+
+// Map meters: array, mmapable; row = tenant. Moved by fetch-and-add, so no debit is ever lost.
+// Written by bpf/lib/meter.h. Read by tools/ and agent/observe.
+// A meter is the time up to which its owner has paid: the further ahead of now, the less is
+// left.
+struct meter {
+  __u64 bytes_paid_until_ns;  // CLOCK_MONOTONIC
+  __u64 packets_paid_until_ns;
+  __u64 padding[6];  // a cache line each: two directions are two CPUs
+};
+ABI_SIZE(struct meter, 64);
+
+struct tenant_meters {
+  struct meter direction[DIRECTION_COUNT];
+  __u64 events_paid_until_ns;  // the tenant's event budget (events.h)
+  __u64 padding[7];
+};
+ABI_SIZE(struct tenant_meters, 192);
+
+// Map credits: per-CPU array; row = tenant. What this CPU has already paid for and not yet
+// spent. Written and read by bpf/lib/meter.h only.
+struct credit {
+  __s64 bytes[DIRECTION_COUNT];
+  __s64 packets[DIRECTION_COUNT];
+};
+ABI_SIZE(struct credit, 32);
+
+ABI_END
+
+#endif
