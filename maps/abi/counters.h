@@ -41,7 +41,9 @@ struct tenant_counters {
   __u64 events_sent;
   __u64 events_throttled;  // lost to the tenant's own event budget
   __u64 events_dropped;    // lost because the ring was full
-} __attribute__((aligned(64)));
+  __u64 padding[5];        // whole cache lines: CPUs do not share one
+};
+ABI_SIZE(struct tenant_counters, 2304);
 
 // Map syscalls: per-CPU hash; (tenant, abi, number) -> calls.
 // Written by bpf/syscalls.bpf.c. Read by agent/observe and tools/.
