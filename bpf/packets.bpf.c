@@ -46,7 +46,11 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, const struct
 
 static __noinline void report(struct __sk_buff* skb, const struct packet* packet,
                               const struct flow* flow, __u32 verdict, __u64 wire_bytes) {
-  struct verdict_event* event = reserve_event(flow->tenant, counters_of(flow->tenant));
+  const struct control* control = control_row();
+
+  if (!control) return;
+
+  struct verdict_event* event = reserve_event(flow->tenant, counters_of(control, flow->tenant));
 
   if (!event) return;
 
@@ -68,9 +72,9 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction) 
 
   __u32 side = *(volatile __u32*)&control->side & 1;
   __u32 tenant = tenant_of(bpf_skb_cgroup_id(skb), side);
-  __u32 policy_row = side * max_tenants + tenant;
+  __u32 policy_row = side * control->max_tenants + tenant;
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
-  struct tenant_counters* counters = counters_of(tenant);
+  struct tenant_counters* counters = counters_of(control, tenant);
   struct packet packet = {};
   enum reason reason = parse(skb, &packet);
   struct flow flow = {

@@ -150,9 +150,9 @@ static __always_inline int judge_call(struct bpf_sock_addr* context, const struc
   __u32 side = *(volatile __u32*)&control->side & 1;
   __u64 cgroup_id = bpf_get_current_cgroup_id();
   __u32 tenant = tenant_of(cgroup_id, side);
-  __u32 policy_row = side * max_tenants + tenant;
+  __u32 policy_row = side * control->max_tenants + tenant;
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
-  struct tenant_counters* counters = counters_of(tenant);
+  struct tenant_counters* counters = counters_of(control, tenant);
   struct flow flow = {
       .peer_address = &call->address,
       .side = side,

@@ -11,15 +11,15 @@
 
 namespace partywall::kernel {
 
-// One link that should be there. A pin that exists proves nothing (BPF_LINK_DETACH leaves it), so
-// the link is asked for its cgroup and program, and the cgroup for its programs.
+// One link that should be there. A pin that exists proves nothing (BPF_LINK_DETACH leaves it),
+// so the link is asked for its cgroup and program, and the cgroup for its programs.
 struct Attachment {
-  std::string name;             // "packet_egress"
-  std::string hook;             // "cgroup_inet_egress", "tp_btf/cgroup_mkdir"
-  uint32_t program_id = 0;      // 0 = none
-  uint64_t cgroup_id = 0;       // 0 = not attached to a cgroup
+  std::string name;         // "packet_egress"
+  std::string hook;         // "cgroup_inet_egress", "tp_btf/cgroup_mkdir"
+  uint32_t program_id = 0;  // 0 = none
+  uint64_t cgroup_id = 0;   // 0 = not attached to a cgroup
   bool attached = false;
-  std::string detail;           // why not, when not
+  std::string detail;  // why not, when not
 };
 
 // Every link of Partywall, in the order of the hooks. Fails when nothing is pinned at all.

@@ -10,9 +10,10 @@
 
 namespace partywall::kernel {
 
-// Detaches every link, then removes every pin and the folder. Says what it removed, one line each
-// ("link packet_egress: detached from cgroup 4711"); nothing there = an empty list. Refuses while an
-// agent runs on `pin_root`.
+// Detaches every link, then removes every pin and the folder. Says what it removed, one line
+// each
+// ("link packet_egress: detached from cgroup 4711"); nothing there = an empty list. Refuses
+// while an agent runs on `pin_root`.
 Result<std::vector<std::string>> uninstall(std::string_view pin_root);
 
 }  // namespace partywall::kernel

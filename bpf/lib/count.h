@@ -5,8 +5,9 @@
 #include "bpf/lib/maps.h"
 
 // This CPU's counters of a tenant; NULL only if the map were smaller than the agent said.
-static __always_inline struct tenant_counters* counters_of(__u32 tenant) {
-  __u32 row = bpf_get_smp_processor_id() * max_tenants + tenant;
+static __always_inline struct tenant_counters* counters_of(const struct control* control,
+                                                           __u32 tenant) {
+  __u32 row = bpf_get_smp_processor_id() * control->max_tenants + tenant;
 
   return bpf_map_lookup_elem(&counters, &row);
 }

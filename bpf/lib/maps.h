@@ -138,9 +138,6 @@ struct {
   __type(value, struct udp_peers);
 } udp_peers SEC(".maps");
 
-// Filled in by the agent before load; constants to the verifier.
-const volatile __u32 max_tenants = 1;
-
 static __always_inline struct health* health_row(void) {
   __u32 zero = 0;
 

@@ -1,0 +1,90 @@
+// agent/kernel/attachments.cc: asks each pinned link, and the cgroup it claims, whether it is
+// alive.
+#include "agent/kernel/attachments.h"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+
+#include <array>
+#include <cerrno>
+
+#include "agent/source/cgroup_tree.h"
+#include "maps/abi/control.h"
+#include "maps/pins.h"
+#include "maps/typed_map.h"
+
+namespace partywall::kernel {
+namespace {
+
+struct Expected {
+  const char* name;
+  const char* hook;
+  bool cgroup;
+  bool optional;
+};
+
+constexpr std::array kExpected = {
+    Expected{"cgroup_made", "tp_btf/cgroup_mkdir", false, false},
+    Expected{"cgroup_gone", "tp_btf/cgroup_release", false, false},
+    Expected{"packet_ingress", "cgroup_inet_ingress", true, false},
+    Expected{"packet_egress", "cgroup_inet_egress", true, false},
+    Expected{"call_connect4", "cgroup_inet4_connect", true, false},
+    Expected{"call_connect6", "cgroup_inet6_connect", true, false},
+    Expected{"call_sendmsg4", "cgroup_udp4_sendmsg", true, false},
+    Expected{"call_sendmsg6", "cgroup_udp6_sendmsg", true, false},
+    Expected{"call_bind4", "cgroup_inet4_bind", true, false},
+    Expected{"call_bind6", "cgroup_inet6_bind", true, false},
+    Expected{"syscall_enter", "tp_btf/sys_enter", false, true},
+};
+
+void ask(const Expected& expected, int link_fd, uint64_t root_id, Attachment& answer) {
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+
+  if (bpf_obj_get_info_by_fd(link_fd, &info, &size)) {
+    answer.detail = fail_errno(errno, "ask the link").message();
+    return;
+  }
+  answer.program_id = info.prog_id;
+  if (!expected.cgroup) {
+    answer.attached = info.prog_id != 0;
+    if (!answer.attached) answer.detail = "the link has no program";
+    return;
+  }
+  answer.cgroup_id = info.cgroup.cgroup_id;
+  if (answer.cgroup_id == 0)
+    answer.detail = "the pin is there, but its link was detached";
+  else if (answer.cgroup_id != root_id)
+    answer.detail =
+        fmt::format("attached to cgroup {}, the managed root is {}", answer.cgroup_id, root_id);
+  else
+    answer.attached = true;
+}
+
+}  // namespace
+
+Result<std::vector<Attachment>> attachments(std::string_view pin_root) {
+  auto control = MappedArray<const abi::control>::open(pin_root, "control");
+
+  if (!control) return std::move(control.error()).within("nothing is installed");
+
+  std::vector<Attachment> answers;
+
+  for (const Expected& expected : kExpected) {
+    Attachment answer{.name = expected.name, .hook = expected.hook};
+    std::string pin = link_pin(pin_root, expected.name);
+    LIBBPF_OPTS(bpf_obj_get_opts, options);
+    Fd fd(bpf_obj_get_opts(pin.c_str(), &options));
+
+    if (!fd) {
+      if (expected.optional && errno == ENOENT) continue;
+      answer.detail = fail_errno(errno, "open {}", pin).message();
+    } else {
+      ask(expected, fd.get(), (*control)[0].root_cgroup_id, answer);
+    }
+    answers.push_back(std::move(answer));
+  }
+  return answers;
+}
+
+}  // namespace partywall::kernel

@@ -1,0 +1,318 @@
+// agent/kernel/datapath.cc: opens, switches and attaches the datapath. Only writer of the map
+// control.
+#include "agent/kernel/datapath.h"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "agent/source/cgroup_tree.h"
+#include "maps/pins.h"
+
+namespace partywall::kernel {
+namespace {
+
+constexpr std::array kPacketPrograms = {"packet_ingress", "packet_egress"};
+constexpr std::array kCallPrograms = {"call_connect4", "call_connect6", "call_sendmsg4",
+                                      "call_sendmsg6", "call_bind4",    "call_bind6"};
+constexpr std::array kTracingPrograms = {"cgroup_made", "cgroup_gone"};
+constexpr const char* kSyscallProgram = "syscall_enter";
+
+uint64_t unix_ns() {
+  timespec now{};
+
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+uint32_t depth_of(std::string_view root) {
+  return static_cast<uint32_t>(std::ranges::count(root, '/'));
+}
+
+// Returns once no program still runs that began before the call: programs are RCU readers, and
+// the global barrier is one grace period.
+void wait_for_programs() { syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0); }
+
+Result<void> make_folder(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) && errno != EEXIST) return fail_errno(errno, "make {}", path);
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Datapath>> Datapath::open(const DatapathOptions& options) {
+  std::unique_ptr<Datapath> datapath(new Datapath);
+
+  datapath->options_ = options;
+  capture_libbpf_log();
+  if (auto locked = datapath->take_lock(); !locked) return std::move(locked.error());
+
+  std::string root = options.cgroup_mount + options.managed_root;
+
+  if (mkdir(root.c_str(), 0755) && errno != EEXIST)
+    return fail_errno(errno, "make the managed root {}", root);
+  datapath->root_ = Fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!datapath->root_) return fail_errno(errno, "open the managed root {}", root);
+  if (auto fits = datapath->check_schema(); !fits) return std::move(fits.error());
+  if (auto loaded = datapath->load(); !loaded) return std::move(loaded.error());
+  if (auto started = datapath->start_control(); !started) return std::move(started.error());
+
+  auto sides = Sides::open(options.pin_root);
+
+  if (!sides) return std::move(sides.error());
+  datapath->sides_ = std::make_unique<Sides>(std::move(*sides));
+
+  int assign_program = -1;
+
+  for (auto& [name, object] : datapath->objects_) {
+    if (name != "tenancy") continue;
+    for (const char* program : kTracingPrograms) {
+      auto link = attach_tracing(bpf_object__find_program_by_name(object.get(), program),
+                                 options.pin_root);
+
+      if (!link) return std::move(link.error());
+      datapath->links_.push_back(std::move(*link));
+    }
+    assign_program =
+        bpf_program__fd(bpf_object__find_program_by_name(object.get(), "assign_members"));
+  }
+  auto membership = Membership::start({.pin_root = options.pin_root,
+                                       .mount = options.cgroup_mount,
+                                       .root = options.managed_root,
+                                       .assign_program_fd = assign_program});
+
+  if (!membership) return std::move(membership.error());
+  datapath->membership_ = std::make_unique<Membership>(std::move(*membership));
+  return datapath;
+}
+
+Result<void> Datapath::take_lock() {
+  const std::string& root = options_.pin_root;
+  std::string parent = root.substr(0, root.rfind('/'));
+  struct statfs file_system {};
+
+  if (statfs(parent.c_str(), &file_system) || file_system.f_type != BPF_FS_MAGIC)
+    return fail("{} is not on a BPF file system; mount one: mount -t bpf -o mode=0700 bpf {}",
+                root, parent);
+  for (const char* folder : {"", "/maps", "/links", "/programs"})
+    if (auto made = make_folder(root + folder); !made) return made;
+  lock_ = Fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock_) return fail_errno(errno, "open {}", root);
+  if (flock(lock_.get(), LOCK_EX | LOCK_NB))
+    return fail(
+        "another partywalld enforces with the pins in {}; stop it first, or give this "
+        "one its own --bpffs and --cgroup-root",
+        root);
+  return {};
+}
+
+Result<void> Datapath::check_schema() const {
+  auto fd = open_map(options_.pin_root, "control", Access::kRead);
+
+  if (!fd) {
+    if (fd.error().errno_value() == ENOENT) return {};
+    return std::move(fd.error());
+  }
+  auto control = MappedArray<const abi::control>::map(std::move(*fd), "control");
+
+  if (!control) return std::move(control.error()).within("the pins are of another version");
+
+  const abi::control& row = (*control)[0];
+
+  if (row.schema == 0) return {};  // made, but its agent died before it was filled in
+  if (row.schema != PARTYWALL_SCHEMA)
+    return fail(
+        "the pins in {} have schema {}, this agent knows {}: what they enforce stays in "
+        "force; run the agent that made them, or partywall uninstall first",
+        options_.pin_root, row.schema, PARTYWALL_SCHEMA);
+  if (row.max_tenants != options_.max_tenants)
+    return fail(
+        "the pins in {} were made with --max-tenants {}; use that, or partywall uninstall "
+        "first",
+        options_.pin_root, row.max_tenants);
+  return {};
+}
+
+Result<void> Datapath::load() {
+  Sizes sizes{.max_tenants = options_.max_tenants,
+              .cpus = static_cast<uint32_t>(libbpf_num_possible_cpus())};
+
+  for (const ObjectSpec& spec : object_specs()) {
+    if (spec.name == "syscalls" && !options_.count_syscalls) continue;
+
+    auto object = load_object(spec, options_.pin_root, sizes);
+
+    if (!object && spec.needed) return std::move(object.error());
+    if (!object) {
+      syscalls_refused_ = object.error().message();
+      continue;
+    }
+    objects_.emplace_back(spec.name, std::move(*object));
+  }
+  return {};
+}
+
+Result<void> Datapath::start_control() {
+  auto control = MappedArray<abi::control>::open(options_.pin_root, "control");
+  auto names = MappedArray<abi::tenant_name>::open(options_.pin_root, "tenant_names");
+  auto counters = MappedArray<abi::tenant_counters>::open(options_.pin_root, "counters");
+  auto id = source::cgroup_id(options_.cgroup_mount + options_.managed_root);
+
+  if (!control) return std::move(control.error());
+  if (!names) return std::move(names.error());
+  if (!counters) return std::move(counters.error());
+  if (!id) return std::move(id.error());
+  control_ = std::move(*control);
+  names_ = std::move(*names);
+  counters_ = std::move(*counters);
+
+  abi::control& row = control_[0];
+
+  if (row.secret == 0 &&
+      getrandom(&row.secret, sizeof(row.secret), 0) != static_cast<ssize_t>(sizeof(row.secret)))
+    return fail_errno(errno, "draw a random number");
+  row.max_tenants = options_.max_tenants;
+  row.cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
+  row.root_cgroup_id = *id;
+  row.root_level = depth_of(options_.managed_root);
+  row.schema = PARTYWALL_SCHEMA;
+  return {};
+}
+
+policy::Numbers Datapath::numbers() const {
+  policy::Numbers numbers;
+
+  for (uint32_t number = 1; number < options_.max_tenants; number++)
+    if (names_[number].name[0])
+      numbers.tenants.emplace(names_[number].name, static_cast<uint16_t>(number));
+  return numbers;
+}
+
+Result<Applied> Datapath::apply(ImagePtr image) {
+  auto start = std::chrono::steady_clock::now();
+  uint32_t side = side_in_force() ^ 1;
+  bool rebuild = sides_->unknown(side);
+
+  // What happened to cgroups so far must be known before their claims are worked out.
+  if (auto followed = membership_->follow(side_in_force()); !followed)
+    return std::move(followed.error());
+
+  // A number that had no owner starts its counters, meters and name afresh.
+  for (const auto& [name, number] : image->numbers.tenants) {
+    abi::tenant_name& row = names_[number];
+
+    if (name == row.name) continue;
+    for (uint32_t cpu = 0; cpu < control_[0].cpus; cpu++)
+      counters_[size_t{cpu} * options_.max_tenants + number] = {};
+    std::memset(&row, 0, sizeof(row));
+    std::memcpy(row.name, name.data(), std::min(name.size(), sizeof(row.name) - 1));
+  }
+  auto written = sides_->write(side, image);
+
+  if (!written) return std::move(written.error());
+  if (auto claimed = membership_->apply(side, image->cgroups, rebuild); !claimed)
+    return std::move(claimed.error());
+
+  abi::control& row = control_[0];
+
+  row.generation++;
+  row.enforced_at_unix_ns = unix_ns();
+  std::atomic_ref(row.side).store(side, std::memory_order_seq_cst);
+
+  Applied applied{.generation = row.generation, .written = *written, .seconds = 0};
+
+  applied.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  wait_for_programs();
+  release_numbers(*image);
+  return applied;
+}
+
+// Forgets the names of tenants that no policy holds any more: their series end.
+void Datapath::release_numbers(const policy::Image& image) {
+  std::vector<bool> used(options_.max_tenants);
+
+  for (const auto& [name, number] : image.numbers.tenants) used[number] = true;
+  for (uint32_t number = 1; number < options_.max_tenants; number++)
+    if (!used[number] && names_[number].name[0]) names_[number] = {};
+}
+
+Result<void> Datapath::attach() {
+  std::vector<Link> links;
+  uint64_t root_id = control_[0].root_cgroup_id;
+  auto attach_all = [&](bpf_object* object, auto& programs) -> Result<void> {
+    for (const char* name : programs) {
+      auto link = attach_to_cgroup(bpf_object__find_program_by_name(object, name), root_.get(),
+                                   root_id, options_.pin_root);
+
+      if (!link) return std::move(link.error());
+      links.push_back(std::move(*link));
+    }
+    return {};
+  };
+
+  for (auto& [name, object] : objects_) {
+    Result<void> done;
+
+    if (name == "packets") done = attach_all(object.get(), kPacketPrograms);
+    if (name == "sockets") done = attach_all(object.get(), kCallPrograms);
+    if (!done) return done;
+    if (name != "syscalls" || counts_syscalls_) continue;
+
+    auto link = attach_tracing(bpf_object__find_program_by_name(object.get(), kSyscallProgram),
+                               options_.pin_root);
+
+    if (!link) {
+      syscalls_refused_ = link.error().message();
+      continue;
+    }
+    counts_syscalls_ = true;
+    links_.push_back(std::move(*link));
+  }
+  if (!options_.count_syscalls)
+    if (auto off = detach(kSyscallProgram, options_.pin_root); !off) return off;
+
+  // Replace the links held from before; the tracing ones stay.
+  std::erase_if(links_, [&](const Link& held) {
+    return std::ranges::any_of(links,
+                               [&](const Link& fresh) { return fresh.name == held.name; });
+  });
+  for (Link& link : links) links_.push_back(std::move(link));
+  return {};
+}
+
+uint64_t Datapath::map_memory_bytes() const {
+  uint64_t total = 0;
+
+  for (std::string_view name : kMapNames) {
+    auto fd = open_map(options_.pin_root, name, Access::kRead);
+
+    if (!fd) continue;
+
+    // The kernel tells through fdinfo: "memlock:\t4096".
+    std::string path = fmt::format("/proc/self/fdinfo/{}", fd->get());
+    std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(path.c_str(), "re"), fclose);
+    char line[128];
+    unsigned long long bytes = 0;
+
+    while (file && fgets(line, sizeof(line), file.get()))
+      if (sscanf(line, "memlock: %llu", &bytes) == 1) total += bytes;
+  }
+  return total;
+}
+
+}  // namespace partywall::kernel

@@ -1,0 +1,87 @@
+// agent/kernel/datapath.h: the running datapath: loaded, attached, and told one generation at a
+// time.
+#ifndef PARTYWALL_AGENT_KERNEL_DATAPATH_H
+#define PARTYWALL_AGENT_KERNEL_DATAPATH_H
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/kernel/links.h"
+#include "agent/kernel/membership.h"
+#include "agent/kernel/objects.h"
+#include "agent/kernel/sides.h"
+#include "maps/abi/counters.h"
+
+namespace partywall::kernel {
+
+struct DatapathOptions {
+  std::string pin_root;  // below a bpffs; made with mode 0700
+  std::string cgroup_mount;
+  std::string managed_root;  // "/tenants.slice"; made when it is not there
+  uint32_t max_tenants = 1024;
+  bool count_syscalls = true;
+};
+
+// What one apply() did, for logs and metrics.
+struct Applied {
+  uint64_t generation = 0;
+  WriteCount written;
+  double seconds = 0;  // until it was in force
+};
+
+// One per node: holds the lock on the pins. One thread.
+class Datapath {
+ public:
+  // Takes the lock, adopts or makes the pinned maps, loads the programs, and follows cgroups
+  // from then on. Attaches no verdict: whatever was in force stays in force. Fails when another
+  // agent holds the lock, when the pins are of another schema or size, when bpffs is missing,
+  // when a needed object does not load.
+  static Result<std::unique_ptr<Datapath>> open(const DatapathOptions& options);
+
+  // Puts an image into force in one step; returns when every packet sees it.
+  Result<Applied> apply(ImagePtr image);
+
+  // Attaches what is not attached, replaces what is (no packet goes unjudged). Call it after
+  // the first apply(), so that nobody is cut off by an empty policy; and again whenever
+  // attachments() shows a gap.
+  Result<void> attach();
+
+  // The tenant numbers that the maps hold from before: seed for compile().
+  policy::Numbers numbers() const;
+
+  Membership& membership() { return *membership_; }
+  const Sides& sides() const { return *sides_; }
+  uint32_t side_in_force() const { return control_[0].side; }
+  uint64_t generation() const { return control_[0].generation; }
+  uint64_t managed_root_id() const { return control_[0].root_cgroup_id; }
+  bool counts_syscalls() const { return counts_syscalls_; }
+  const std::string& syscalls_refused() const { return syscalls_refused_; }
+  // Kernel memory of all maps, as the kernel accounts it.
+  uint64_t map_memory_bytes() const;
+
+ private:
+  Datapath() = default;
+  Result<void> take_lock();
+  Result<void> check_schema() const;
+  Result<void> load();
+  Result<void> start_control();
+  void release_numbers(const policy::Image& image);
+
+  DatapathOptions options_;
+  Fd lock_;
+  Fd root_;
+  std::vector<std::pair<std::string, Object>> objects_;
+  std::vector<Link> links_;
+  MappedArray<abi::control> control_;
+  MappedArray<abi::tenant_name> names_;
+  MappedArray<abi::tenant_counters> counters_;
+  std::unique_ptr<Sides> sides_;
+  std::unique_ptr<Membership> membership_;
+  bool counts_syscalls_ = false;
+  std::string syscalls_refused_;
+};
+
+}  // namespace partywall::kernel
+
+#endif

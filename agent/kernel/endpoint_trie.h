@@ -1,0 +1,47 @@
+// agent/kernel/endpoint_trie.h: paints IPv4 ranges into one side of the map endpoints. No
+// system calls.
+#ifndef PARTYWALL_AGENT_KERNEL_ENDPOINT_TRIE_H
+#define PARTYWALL_AGENT_KERNEL_ENDPOINT_TRIE_H
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "agent/policy/prefix.h"
+#include "maps/abi/endpoints.h"
+#include "maps/result.h"
+
+namespace partywall::kernel {
+
+using Endpoints = std::map<policy::Prefix, uint32_t>;
+
+// Keeps a trie of 16 + 8 + 8 bits equal to a set of ranges: every address has the value of the
+// longest range that holds it, PEER_WORLD outside all of them. The side must not be in force.
+class EndpointTrie {
+ public:
+  EndpointTrie() = default;
+  // `blocks`: ENDPOINT_BLOCKS of them, the memory of the map.
+  explicit EndpointTrie(std::span<abi::endpoint_block> blocks);
+
+  // Paints all IPv4 ranges of `ranges` onto an empty trie.
+  Result<void> rebuild(const Endpoints& ranges);
+
+  // Paints one range anew, after it was added to, changed in or removed from `ranges`.
+  Result<void> repaint(const policy::Prefix& range, const Endpoints& ranges);
+
+  size_t blocks_used() const { return ENDPOINT_BLOCKS - free_.size(); }
+
+ private:
+  Result<void> fill(uint32_t address, int bits, uint32_t peer);
+  Result<uint32_t> child_of(uint32_t& word);
+  void release(uint32_t word);
+  void collapse(uint32_t& word);
+
+  std::span<abi::endpoint_block> blocks_;
+  std::vector<uint32_t> free_;
+};
+
+}  // namespace partywall::kernel
+
+#endif

@@ -1,0 +1,104 @@
+// agent/kernel/links.cc: makes, updates and pins BPF links.
+#include "agent/kernel/links.h"
+
+#include <bpf/bpf.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <optional>
+
+#include "maps/pins.h"
+
+namespace partywall::kernel {
+namespace {
+
+// The pinned link, if it is alive on that cgroup.
+std::optional<Fd> living_link(const std::string& pin, uint64_t cgroup_id) {
+  Fd fd(bpf_obj_get(pin.c_str()));
+
+  if (!fd) return std::nullopt;
+
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+
+  if (bpf_obj_get_info_by_fd(fd.get(), &info, &size)) return std::nullopt;
+  if (info.type != BPF_LINK_TYPE_CGROUP || info.cgroup.cgroup_id != cgroup_id)
+    return std::nullopt;
+  return fd;
+}
+
+// Pins under the final name in one step, whatever was pinned there before.
+Result<void> pin_over(int link_fd, const std::string& pin) {
+  std::string fresh = pin + ".new";
+
+  unlink(fresh.c_str());
+  if (bpf_obj_pin(link_fd, fresh.c_str())) return fail_errno(errno, "pin link {}", fresh);
+  if (rename(fresh.c_str(), pin.c_str())) {
+    int error = errno;
+
+    unlink(fresh.c_str());
+    return fail_errno(error, "pin link {}", pin);
+  }
+  return {};
+}
+
+// Who may be in the way: the first program on the cgroup that is not ours to share with.
+std::string squatter(int cgroup_fd, bpf_attach_type type) {
+  __u32 flags = 0;
+  __u32 ids[64] = {};
+  __u32 count = 64;
+
+  if (bpf_prog_query(cgroup_fd, type, BPF_F_QUERY_EFFECTIVE, &flags, ids, &count) || count == 0)
+    return "";
+  return fmt::format(
+      "; program {} is attached there without BPF_F_ALLOW_MULTI: see bpftool prog show id {}",
+      ids[0], ids[0]);
+}
+
+}  // namespace
+
+Result<Link> attach_to_cgroup(const bpf_program* program, int cgroup_fd, uint64_t cgroup_id,
+                              std::string_view pin_root) {
+  std::string name = bpf_program__name(program);
+  std::string pin = link_pin(pin_root, name);
+
+  if (auto living = living_link(pin, cgroup_id)) {
+    if (bpf_link_update(living->get(), bpf_program__fd(program), nullptr))
+      return fail_errno(errno, "replace program {}", name);
+    return Link{name, std::move(*living)};
+  }
+  bpf_attach_type type = bpf_program__expected_attach_type(program);
+  Fd fd(bpf_link_create(bpf_program__fd(program), cgroup_fd, type, nullptr));
+
+  if (!fd) {
+    int error = errno;
+
+    return fail_errno(error, "attach {} to the managed root{}", name,
+                      error == EPERM ? squatter(cgroup_fd, type) : "");
+  }
+  if (auto pinned = pin_over(fd.get(), pin); !pinned) return std::move(pinned.error());
+  return Link{name, std::move(fd)};
+}
+
+Result<Link> attach_tracing(const bpf_program* program, std::string_view pin_root) {
+  std::string name = bpf_program__name(program);
+  Fd fd(bpf_raw_tracepoint_open(nullptr, bpf_program__fd(program)));
+
+  if (!fd) return fail_errno(errno, "attach {}", name);
+  if (auto pinned = pin_over(fd.get(), link_pin(pin_root, name)); !pinned)
+    return std::move(pinned.error());
+  return Link{name, std::move(fd)};
+}
+
+Result<void> detach(std::string_view name, std::string_view pin_root) {
+  std::string pin = link_pin(pin_root, name);
+  Fd fd(bpf_obj_get(pin.c_str()));
+
+  if (fd)
+    bpf_link_detach(fd.get());  // tracing links cannot; they end with their last reference
+  if (unlink(pin.c_str()) && errno != ENOENT) return fail_errno(errno, "remove {}", pin);
+  return {};
+}
+
+}  // namespace partywall::kernel

@@ -1,0 +1,79 @@
+// agent/kernel/membership.h: puts tenants at cgroups, follows cgroups as they come and go.
+#ifndef PARTYWALL_AGENT_KERNEL_MEMBERSHIP_H
+#define PARTYWALL_AGENT_KERNEL_MEMBERSHIP_H
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/policy/cgroup_pattern.h"
+#include "agent/source/cgroup_tree.h"
+#include "maps/abi/control.h"
+#include "maps/abi/members.h"
+#include "maps/ring_reader.h"
+#include "maps/typed_map.h"
+
+namespace partywall::kernel {
+
+using CgroupClaims = std::vector<std::pair<policy::CgroupPattern, uint16_t>>;
+
+// The user-space half of tenancy: which cgroup paths the policy's patterns claim. Inheritance
+// below them is the kernel's (bpf/tenancy.bpf.c). One thread.
+class Membership {
+ public:
+  struct Options {
+    std::string pin_root;
+    std::string mount;           // of cgroup2
+    std::string root;            // managed root, "/tenants.slice"
+    int assign_program_fd = -1;  // iter/cgroup, kept by the caller
+  };
+
+  // Reads the cgroup tree. The tracing programs must be attached already, so that what comes
+  // after is told through the ring.
+  static Result<Membership> start(Options options);
+
+  // Makes one side's anchors what `claims` say and has the kernel work out every member of that
+  // side. `rebuild`: what the anchors hold is not known (another agent's side).
+  Result<void> apply(uint32_t side, const CgroupClaims& claims, bool rebuild);
+
+  // Follows what the ring told since the last call: cgroups that a pattern of the side in force
+  // claims get their tenant. Returns the seconds that each took from made to claimed.
+  Result<std::vector<double>> follow(uint32_t side_in_force);
+
+  // Readable when follow() has something to do.
+  int poll_fd() const { return changes_.poll_fd(); }
+
+  size_t known() const { return tree_.size(); }
+  // Cgroups without a tenant that are not merely on the way to one, at most `limit` paths.
+  std::vector<std::string> unclassified(uint32_t side, size_t limit, size_t& total) const;
+
+ private:
+  uint16_t claimed_by(const std::string& path, uint32_t side) const;
+  Result<void> set_anchor(uint64_t id, uint32_t side, uint16_t tenant);
+  Result<void> assign(const std::string& below);
+  Result<void> rescan();
+
+  struct Side {
+    CgroupClaims globs;
+    std::map<std::string, uint16_t> literals;  // path -> tenant
+    std::map<uint64_t, uint16_t> anchors;      // cgroup id -> tenant, as written
+  };
+
+  Options options_;
+  source::CgroupTree tree_;
+  TypedMap<uint64_t, abi::anchor> anchors_;
+  std::array<Side, PARTYWALL_SIDES> sides_;
+  RingReader changes_;
+  // Filled by changes_; on the heap, because the ring keeps its address.
+  std::unique_ptr<std::vector<abi::cgroup_change>> pending_;
+  uint64_t lost_seen_ = 0;
+  MappedArray<const abi::health> health_;
+};
+
+}  // namespace partywall::kernel
+
+#endif
