@@ -88,7 +88,7 @@ class TypedMap {
 };
 
 // The rows of an mmapable array, as memory: reading and writing them is no system call.
-// `Row` may be const: then the map may have been opened for reading only.
+// `Row` may be const: then the memory is read-only.
 template <typename Row>
 requires Abi<std::remove_const_t<Row>>
 class MappedArray {
@@ -127,8 +127,11 @@ class MappedArray {
     return mapped;
   }
 
+  // The kernel refuses to map a descriptor that was opened for reading only (mmap clears
+  // VM_SHARED on it, and bpf_map_mmap insists on it); const rows are protected by PROT_READ
+  // instead.
   static Result<MappedArray> open(std::string_view root, std::string_view name) {
-    auto fd = open_map(root, name, std::is_const_v<Row> ? Access::kRead : Access::kReadWrite);
+    auto fd = open_map(root, name, Access::kReadWrite);
 
     if (!fd) return std::move(fd.error());
     return map(std::move(*fd), name);

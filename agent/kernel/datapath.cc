@@ -121,15 +121,12 @@ Result<void> Datapath::take_lock() {
 }
 
 Result<void> Datapath::check_schema() const {
-  auto fd = open_map(options_.pin_root, "control", Access::kRead);
+  auto control = MappedArray<const abi::control>::open(options_.pin_root, "control");
 
-  if (!fd) {
-    if (fd.error().errno_value() == ENOENT) return {};
-    return std::move(fd.error());
+  if (!control) {
+    if (control.error().errno_value() == ENOENT) return {};
+    return std::move(control.error()).within("the pins are of another version");
   }
-  auto control = MappedArray<const abi::control>::map(std::move(*fd), "control");
-
-  if (!control) return std::move(control.error()).within("the pins are of another version");
 
   const abi::control& row = (*control)[0];
 
@@ -293,6 +290,14 @@ Result<void> Datapath::attach() {
   });
   for (Link& link : links) links_.push_back(std::move(link));
   return {};
+}
+
+int Datapath::program_fd(std::string_view program) const {
+  for (const auto& [name, object] : objects_)
+    if (bpf_program* found =
+            bpf_object__find_program_by_name(object.get(), std::string(program).c_str()))
+      return bpf_program__fd(found);
+  return -1;
 }
 
 uint64_t Datapath::map_memory_bytes() const {

@@ -57,6 +57,8 @@ class Datapath {
   uint64_t managed_root_id() const { return control_[0].root_cgroup_id; }
   bool counts_syscalls() const { return counts_syscalls_; }
   const std::string& syscalls_refused() const { return syscalls_refused_; }
+  // The loaded program of that name, for BPF_PROG_TEST_RUN; -1 when there is none.
+  int program_fd(std::string_view program) const;
   // Kernel memory of all maps, as the kernel accounts it.
   uint64_t map_memory_bytes() const;
 

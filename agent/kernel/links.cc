@@ -30,7 +30,7 @@ std::optional<Fd> living_link(const std::string& pin, uint64_t cgroup_id) {
 
 // Pins under the final name in one step, whatever was pinned there before.
 Result<void> pin_over(int link_fd, const std::string& pin) {
-  std::string fresh = pin + ".new";
+  std::string fresh = pin + "_new";  // bpffs takes no dots
 
   unlink(fresh.c_str());
   if (bpf_obj_pin(link_fd, fresh.c_str())) return fail_errno(errno, "pin link {}", fresh);
