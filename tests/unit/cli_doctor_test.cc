@@ -1,0 +1,60 @@
+// tests/unit/cli_doctor_test.cc: findings, their exit code and their advice; which cgroups
+// nobody claims.
+#include <gtest/gtest.h>
+
+#include "tools/cli/doctor_report.h"
+#include "tools/cli/node_cgroups.h"
+
+namespace partywall::cli {
+namespace {
+
+TEST(CliDoctor, TheWorstFindingIsTheExitCode) {
+  Finding ok{.check = "a"}, warn{Health::kWarn, "b", "", ""}, fail{Health::kFail, "c", "", ""};
+
+  EXPECT_EQ(0, exit_of({}));
+  EXPECT_EQ(0, exit_of({ok, ok}));
+  EXPECT_EQ(1, exit_of({ok, warn}));
+  EXPECT_EQ(2, exit_of({warn, fail, ok}));
+}
+
+TEST(CliDoctor, AdviceFollowsTheTableOnce) {
+  EXPECT_EQ(
+      "RESULT  CHECK   FOUND\n"
+      "ok      kernel  6.18\n"
+      "FAIL    bpffs   none\n"
+      "\n"
+      "What to do\n"
+      "  bpffs: mount it\n"
+      "\n"
+      "2 checks: 1 ok, 0 warn, 1 FAIL\n",
+      report_text({{.check = "kernel", .detail = "6.18", .next = "never shown"},
+                   {Health::kFail, "bpffs", "none", "mount it"}},
+                  false));
+}
+
+TEST(CliDoctor, AMapWarnsBeforeItIsFull) {
+  EXPECT_EQ(Health::kOk, pressure_finding("pairs", 80, 100).health);
+  EXPECT_EQ(Health::kWarn, pressure_finding("pairs", 81, 100).health);
+  EXPECT_EQ(Health::kFail, pressure_finding("pairs", 100, 100).health);
+  EXPECT_EQ("81 of 100 entries (81%)", pressure_finding("pairs", 81, 100).detail);
+}
+
+TEST(CliCgroups, OnlyPopulatedStraysAreUnclassified) {
+  std::vector<NodeCgroup> cgroups = {
+      {"/t", 0, true},             // the managed root
+      {"/t/acme", 1, true},        // a tenant
+      {"/t/acme/web", 1, true},    //
+      {"/t/empty", 0, false},      // nothing runs there
+      {"/t/group", 0, true},       // a folder on the way to a tenant
+      {"/t/group/beta", 2, true},  //
+      {"/t/groupie", 0, true},     // no such folder, whatever its name begins with
+      {"/t/stray", 0, true},       //
+  };
+
+  EXPECT_EQ((std::vector<std::string>{"/t/groupie", "/t/stray"}), unclassified(cgroups));
+  EXPECT_EQ((std::vector<NodeCgroup>{{"/t/acme", 1, true}}), topmost_of(cgroups, 1));
+  EXPECT_TRUE(unclassified({}).empty());
+}
+
+}  // namespace
+}  // namespace partywall::cli
