@@ -163,8 +163,8 @@ TEST(CliTop, IsCutToTheWindow) {
   std::string frame = top_frame(rows, 3, 20, true);
 
   EXPECT_EQ(3, std::count(frame.begin(), frame.end(), '\n'));
-  EXPECT_EQ("TENANT          OUT\na       35.1 Mbit/s\nb           0 bit/s\n",
-            top_frame(rows, 3, 19, false));
+  EXPECT_EQ("TENANT  OUT BIT/S\na           35.1M\nb               0\n",
+            top_frame(rows, 3, 17, false));
   EXPECT_NE(std::string::npos, top_frame(rows, 0, 0, false).find("\nc "));
 }
 

@@ -27,6 +27,9 @@ void explain(ExplainFlags& flags, Session& session) {
   auto read =
       offline ? read_policy(flags.policy_dir, flags.config, "") : read_policy_in_force(session);
 
+  if (!read && !offline)
+    return session.broken(
+        fail("{}, or ask about a folder with --policy-dir", read.error().message()));
   if (!read) return session.broken(read.error());
   if (!read->problems.empty()) {
     for (const policy::Problem& problem : read->problems)

@@ -77,10 +77,7 @@ Result<policy::ParsedPolicy> read_policy_in_force(const Session& session) {
   std::error_code error;
 
   if (!fs::is_directory(folder, error))
-    return fail(
-        "read the policy in force: {}: {}; start partywalld, name its folder with "
-        "--state-dir, or ask about a folder with --policy-dir",
-        folder, error ? error.message() : "no such folder");
+    return fail("read the policy in force: {}: no such folder; see --state-dir", folder);
   return read_policy(folder, fs::exists(config, error) ? config : "", "");
 }
 

@@ -56,7 +56,7 @@ void show_tenant(const std::string& name, Format format, Session& session) {
   if (read)
     page.policy = &read->policy;
   else
-    session.note(read.error().message());
+    session.note(read.error().message() + "; what stands in it is left out");
   print(is_data(format) ? data_text(tenant_json(page), format)
                         : tenant_text(page, session.colored()));
 }

@@ -1,9 +1,9 @@
 // tools/cli/status.cc: `partywall status`: is the policy in force, and is the agent alive?
-#include <sys/utsname.h>
 #include <time.h>
 
 #include "tools/cli/agent_client.h"
 #include "tools/cli/enforced.h"
+#include "tools/cli/node_cgroups.h"
 #include "tools/cli/quantity.h"
 #include "tools/cli/table.h"
 #include "tools/cli/verbs.h"
@@ -43,6 +43,8 @@ void status(Format format, Session& session) {
     in_use += row.in_use;
     audit += row.in_use && row.audit;
   }
+  auto root = managed_root(*enforced);
+
   if (is_data(format)) {
     Json data = {{"generation", control.generation},
                  {"enforced_at", utc_text(control.enforced_at_unix_ns)},
@@ -50,6 +52,7 @@ void status(Format format, Session& session) {
                  {"tenants", in_use},
                  {"tenants_in_audit", audit},
                  {"max_tenants", control.max_tenants},
+                 {"managed_root", root ? Json(*root) : Json()},
                  {"managed_root_cgroup_id", control.root_cgroup_id},
                  {"health",
                   {{"members_full_total", health.members_full_total},
@@ -74,7 +77,7 @@ void status(Format format, Session& session) {
     table.add({"policy", paint("none has taken effect yet", Color::kYellow, colored)});
   table.add({"tenants", fmt::format("{} of {}, {} in audit mode", in_use,
                                     control.max_tenants - 1, audit)});
-  table.add({"managed root", fmt::format("cgroup {}", control.root_cgroup_id)});
+  table.add({"managed root", root ? *root : root.error().message()});
   for (auto [name, count] : {std::pair{"cgroups without a slot", health.members_full_total},
                              std::pair{"cgroup changes lost", health.changes_lost_total},
                              std::pair{"UDP replies untracked", health.peers_full_total},

@@ -36,7 +36,7 @@ void tenants(Format format, Session& session) {
   auto policy = read_policy_in_force(session);
   auto cgroups = node_cgroups(*enforced);
 
-  if (!policy) session.note(policy.error().message());
+  if (!policy) session.note(policy.error().message() + "; what stands in it is left out");
   if (!cgroups) session.note(cgroups.error().message());
 
   Json data = Json::array();
@@ -62,12 +62,15 @@ void tenants(Format format, Session& session) {
     const DirectionUsage& out = usage.direction[abi::DIRECTION_EGRESS];
     const DirectionUsage& in = usage.direction[abi::DIRECTION_INGRESS];
     std::string tier, addresses;
+    Json list = Json::array();
 
     if (policy)
       if (auto found = policy->policy.tenants.find(row.name);
           found != policy->policy.tenants.end()) {
         tier = found->second.tier;
         addresses = joined(found->second.addresses);
+        for (const policy::Prefix& prefix : found->second.addresses)
+          list.push_back(policy::to_string(prefix));
       }
     size_t members = cgroups ? count_of(*cgroups, row.number) : 0;
     uint64_t denied = out.denied().packets + in.denied().packets + usage.calls_denied_total();
@@ -78,7 +81,7 @@ void tenants(Format format, Session& session) {
                       {"number", row.number},
                       {"tier", tier},
                       {"mode", mode_of(row)},
-                      {"addresses", addresses},
+                      {"addresses", std::move(list)},
                       {"cgroups", members},
                       {"sent_bytes", out.passed_total().bytes},
                       {"received_bytes", in.passed_total().bytes},

@@ -74,10 +74,10 @@ class Sampler {
   uint64_t last_ns_ = 0;
 };
 
-std::string heading(const Sampler& sampler, const TopFlags& flags, const char* agent) {
-  return fmt::format(
-      "partywall top: generation {}, {}, every {:g} s, by {}  [q quits, s sorts]\n",
-      sampler.generation(), agent, flags.seconds, flags.sort);
+std::string heading(const Sampler& sampler, const TopFlags& flags, bool agent) {
+  return fmt::format("generation {}, agent {}, every {:g} s, by {}; q quits, s sorts",
+                     sampler.generation(), agent ? "running" : "not running", flags.seconds,
+                     flags.sort);
 }
 
 void next_key(std::string& key) {
@@ -90,10 +90,12 @@ void next_key(std::string& key) {
     }
 }
 
-void refresh(Sampler& sampler, TopFlags flags, const Session& session, bool agent) {
+// Returns the rows of the last table.
+Result<std::vector<TopRow>> refresh(Sampler& sampler, TopFlags& flags, bool colored,
+                                    bool agent) {
   auto screen = Screen::open();
 
-  if (!screen) return session.note(screen.error().message());
+  if (!screen) return std::move(screen.error());
 
   auto interval = std::chrono::nanoseconds(static_cast<int64_t>(flags.seconds * 1e9));
   std::vector<TopRow> rows;
@@ -105,10 +107,12 @@ void refresh(Sampler& sampler, TopFlags flags, const Session& session, bool agen
       size_t lines = screen->rows();
 
       sort_rows(rows, flags.sort);
-      screen->draw(heading(sampler, flags, agent ? "agent running" : "agent not running") +
-                   (drawn ? top_frame(rows, lines > 2 ? lines - 2 : 1, screen->columns(),
-                                      session.colored())
-                          : "taking the first reading ...\n"));
+
+      std::string frame =
+          drawn ? top_frame(rows, lines > 2 ? lines - 2 : 1, screen->columns(), colored)
+                : "taking the first reading ...\n";
+
+      screen->draw(cut(heading(sampler, flags, agent), screen->columns()) + "\n" + frame);
 
       auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
           next - std::chrono::steady_clock::now());
@@ -118,16 +122,17 @@ void refresh(Sampler& sampler, TopFlags flags, const Session& session, bool agen
 
       Screen::Input input = screen->wait(left, key);
 
-      if (input == Screen::Input::kQuit) return;
+      if (input == Screen::Input::kQuit) return rows;
       if (input == Screen::Input::kKey && key == 's') next_key(flags.sort);
       if (input == Screen::Input::kNone) break;
     }
     rows = sampler.sample();
     drawn++;
   }
+  return rows;
 }
 
-void top(const TopFlags& flags, Session& session) {
+void top(TopFlags& flags, Session& session) {
   auto enforced = Enforced::open(session.bpffs);
 
   if (!enforced) return session.broken(enforced.error());
@@ -135,8 +140,17 @@ void top(const TopFlags& flags, Session& session) {
   bool agent = agent_status(session).has_value();
   Sampler sampler(std::move(*enforced));
 
-  if (isatty(STDOUT_FILENO) && isatty(STDIN_FILENO))
-    return refresh(sampler, flags, session, agent);
+  if (isatty(STDOUT_FILENO) && isatty(STDIN_FILENO)) {
+    auto last = refresh(sampler, flags, session.colored(), agent);
+
+    if (!last) return session.broken(std::move(last.error()).within("top"));
+    // The screen is given back as it was; what was asked for by number stays to be read.
+    if (flags.iterations) {
+      sort_rows(*last, flags.sort);
+      print(top_frame(*last, 0, 0, session.colored()));
+    }
+    return;
+  }
   for (int i = 0; !flags.iterations || i < flags.iterations; i++) {
     std::this_thread::sleep_for(std::chrono::duration<double>(flags.seconds));
 
@@ -164,7 +178,8 @@ void add_top(CLI::App& app, Session& session) {
       ->check(CLI::Range(0.1, 3600.0));
   verb->footer(
       "On a terminal the table is redrawn in place: q quits, s sorts by the next column.\n"
-      "Rates are of traffic that passed; LIMIT is the share of the tenant's rate in use.");
+      "Rates are of traffic that passed; USED is the share of a limit,\n"
+      "OVER/S the packets that were over it.");
   verb->callback([flags, &session] { top(*flags, session); });
 }
 

@@ -38,7 +38,8 @@ std::string count_text(double rate, bool colored) {
   return text == "0" ? text : paint(text, Color::kRed, colored);
 }
 
-// The first `columns` characters of a line, colours not counted and never left open.
+}  // namespace
+
 std::string cut(const std::string& line, size_t columns) {
   if (!columns || display_width(line) <= columns) return line;
 
@@ -55,8 +56,6 @@ std::string cut(const std::string& line, size_t columns) {
   return out + (line.find('\033') == std::string::npos ? "" : "\033[0m");
 }
 
-}  // namespace
-
 void sort_rows(std::vector<TopRow>& rows, const std::string& key) {
   std::ranges::sort(rows, [&](const TopRow& a, const TopRow& b) {
     double left = value_of(a, key), right = value_of(b, key);
@@ -68,19 +67,19 @@ void sort_rows(std::vector<TopRow>& rows, const std::string& key) {
 std::string top_frame(const std::vector<TopRow>& rows, size_t lines, size_t columns,
                       bool colored) {
   Table table({{"TENANT"},
-               {"OUT", Column::kRight},
-               {"LIMIT", Column::kRight},
-               {"IN", Column::kRight},
-               {"LIMIT", Column::kRight},
+               {"OUT BIT/S", Column::kRight},
+               {"USED", Column::kRight},
+               {"IN BIT/S", Column::kRight},
+               {"USED", Column::kRight},
                {"PKT/S", Column::kRight},
                {"CONN/S", Column::kRight},
-               {"DENIED/S", Column::kRight},
-               {"LIMITED/S", Column::kRight}});
+               {"DENY/S", Column::kRight},
+               {"OVER/S", Column::kRight}});
 
   for (const TopRow& row : rows) {
     if (lines && table.size() + 1 >= lines) break;
-    table.add({row.name, human_bit_rate(row.rates.bits[0]), share_text(row.limit[0], colored),
-               human_bit_rate(row.rates.bits[1]), share_text(row.limit[1], colored),
+    table.add({row.name, human_count(row.rates.bits[0]), share_text(row.limit[0], colored),
+               human_count(row.rates.bits[1]), share_text(row.limit[1], colored),
                human_count(row.rates.packets[0] + row.rates.packets[1]),
                human_count(row.rates.connections), count_text(row.rates.denied, colored),
                count_text(row.rates.limited, colored)});

@@ -24,6 +24,9 @@ inline constexpr const char* kTopKeys[] = {"total",  "out",     "in",          "
 // Largest first (names: A first); ties by name.
 void sort_rows(std::vector<TopRow>& rows, const std::string& key);
 
+// The first `columns` characters of a line, colours not counted and never left open; 0 = all.
+std::string cut(const std::string& line, size_t columns);
+
 // Titles and rows, at most `lines` lines of at most `columns` characters; 0 = no bound.
 std::string top_frame(const std::vector<TopRow>& rows, size_t lines, size_t columns,
                       bool colored);

@@ -20,9 +20,9 @@ std::vector<std::string> cells_of(const std::string& name, const DirectionUsage&
         abi::CLASS_INFRASTRUCTURE, abi::CLASS_LOOPBACK})
     cells.push_back(human_bytes(usage.passed[peer].bytes));
   cells.push_back(count(usage.denied().packets + calls_denied));
-  cells.push_back(count(usage.limited().packets));
   cells.push_back(count(usage.connections));
   if (wide) {
+    cells.push_back(count(usage.limited().packets));
     cells.push_back(human_bytes(usage.passed_total().bytes));
     cells.push_back(count(usage.passed_total().packets));
     cells.push_back(human_bytes(usage.denied().bytes + usage.limited().bytes));
@@ -41,11 +41,10 @@ void usage(const std::string& only, Format format, Session& session) {
   Json data = Json::array();
   std::vector<Column> columns = {{"TENANT"}, {""}};
 
-  for (const char* title :
-       {"OWN", "TENANTS", "WORLD", "INFRA", "LOOPBACK", "DENIED", "LIMITED", "CONNS"})
+  for (const char* title : {"OWN", "TENANTS", "WORLD", "INFRA", "LOOPBACK", "DENIED", "CONNS"})
     columns.push_back({title, Column::kRight});
   if (wide)
-    for (const char* title : {"TOTAL", "PACKETS", "REFUSED", "WOULD REFUSE"})
+    for (const char* title : {"LIMITED", "TOTAL", "PACKETS", "REFUSED", "WOULD REFUSE"})
       columns.push_back({title, Column::kRight});
 
   Table table(columns);
@@ -81,11 +80,9 @@ void add_usage(CLI::App& app, Session& session) {
 
   verb->add_option("--tenant", *tenant, "Only this one");
   verb->footer(
-      "Bytes are wire bytes that passed, by peer: OWN = same tenant, TENANTS = others, INFRA "
-      "=\n"
-      "infrastructure lane. DENIED = packets and calls, LIMITED = packets over a rate, CONNS = "
-      "TCP\n"
-      "connections opened (out) and accepted (in).");
+      "Wire bytes that passed, by peer: OWN = same tenant, TENANTS = other tenants, INFRA =\n"
+      "infrastructure lane. DENIED = packets and calls, CONNS = TCP connections opened (out)\n"
+      "and accepted (in). In audit mode, what would be refused counts as passed.");
   add_format(*verb, *format);
   verb->callback([format, tenant, &session] { usage(*tenant, *format, session); });
 }
