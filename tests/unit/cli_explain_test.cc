@@ -2,112 +2,226 @@
 // operators write them.
 #include <gtest/gtest.h>
 
-#include <memory>
+#include <optional>
 
-#include "agent/policy/parse.h"
+#include "agent/policy/policy.h"
 #include "tools/cli/explain_flow.h"
 #include "tools/cli/explain_text.h"
 
 namespace partywall::cli {
 namespace {
 
-constexpr const char* kPolicy = R"(apiVersion: partywall.dev/v1alpha1
-kind: Tier
-metadata: {name: gold}
-spec:
-  limits:
-    egress: {ceiling: 200Mbit, burst: 256Ki}
----
-apiVersion: partywall.dev/v1alpha1
-kind: Tenant
-metadata: {name: acme}
-spec:
-  tier: gold
-  members:
-    - cgroup: /tenants.slice/acme.slice
-      addresses: [10.1.0.0/24]
-  network:
-    egress:
-      - to: [{tenant: db}]
-        ports: [{protocol: TCP, port: 5432}]
-      - to: [{cidr: 192.0.2.0/24}]
----
-apiVersion: partywall.dev/v1alpha1
-kind: Tenant
-metadata: {name: db}
-spec:
-  tier: gold
-  members:
-    - cgroup: /tenants.slice/db.slice
-      addresses: [10.2.0.0/24]
-  network:
-    ingress:
-      - from: [{tenant: acme}]
-        ports: [{protocol: TCP, port: 5432}]
----
-apiVersion: partywall.dev/v1alpha1
-kind: Tenant
-metadata: {name: beta}
-spec:
-  tier: gold
-  mode: audit
-  members:
-    - cgroup: /tenants.slice/beta.slice
-)";
+using policy::PeerSelector;
+using policy::PortRange;
+using policy::Prefix;
+using policy::Protocol;
+using policy::Rule;
 
+policy::Position at(int line, int column = 5) { return {"tenants.yaml", line, column}; }
+
+Prefix range(uint8_t a, uint8_t b, uint8_t c) {
+  Prefix prefix{.bits = 24};
+
+  prefix.address.bytes = {a, b, c};
+  return prefix;
+}
+
+// A small world: acme may ask db on TCP 5432 and reach 192.0.2.0/24; beta has no addresses and
+// is in audit mode. All have the tier gold, with 200 Mbit/s out.
 class CliExplain : public testing::Test {
  protected:
   CliExplain() {
-    auto file =
-        std::make_shared<policy::ParsedFile>(policy::parse_file("tenants.yaml", kPolicy));
+    policy::Tier gold{.name = "gold", .at = at(1, 1)};
 
-    parsed_ = policy::assemble({file}, {}, "");
-    for (const auto& problem : parsed_.problems) ADD_FAILURE() << policy::to_string(problem);
+    gold.limits.bytes[abi::DIRECTION_EGRESS] = {at(6, 14), 25'000'000, 262'144};
+    policy_.tiers["gold"] = gold;
+    for (const char* name : {"acme", "db", "beta"})
+      policy_.tenants[name] = {.name = name, .tier = "gold", .limits = gold.limits};
+
+    policy::Tenant& acme = policy_.tenants["acme"];
+    policy::Tenant& db = policy_.tenants["db"];
+    std::vector<PortRange> postgres = {{Protocol::kTcp, 5432, 5432}};
+
+    acme.at = at(8, 1);
+    acme.addresses = {range(10, 1, 0)};
+    acme.egress = {Rule{at(18, 9), {PeerSelector{.tenant = "db"}}, postgres},
+                   Rule{at(20, 9), {PeerSelector{.cidr = range(192, 0, 2)}}, {}}};
+    db.at = at(22, 1);
+    db.addresses = {range(10, 2, 0)};
+    db.ingress = {Rule{at(31, 9), {PeerSelector{.tenant = "acme"}}, postgres}};
+    policy_.tenants["beta"].at = at(34, 1);
+    policy_.tenants["beta"].mode = policy::Mode::kAudit;
   }
 
   std::string explain(const std::string& from, const std::string& to,
                       std::optional<uint16_t> port = std::nullopt,
                       policy::Protocol protocol = policy::Protocol::kTcp) {
-    auto flow = explain_flow(parsed_.policy, {from, to, protocol, port});
+    auto flow = explain_flow(policy_, {from, to, protocol, port});
 
     if (!flow) return flow.error().message();
     passes_ = flow->passes();
-    return explain_text(parsed_.policy, *flow, false);
+    return explain_text(policy_, *flow, false);
   }
 
-  policy::ParsedPolicy parsed_;
+  policy::Policy policy_;
   bool passes_ = false;
 };
 
 TEST_F(CliExplain, AllowedByARuleOnEachSide) {
-  EXPECT_EQ("", explain("acme", "db", 5432));
+  EXPECT_EQ(
+      "allow: acme -> db, TCP port 5432\n"
+      "\n"
+      "SIDE           TENANT  VERDICT  REASON        DECIDED BY\n"
+      "egress         acme    allow    tenant_rule   tenants.yaml:18:9\n"
+      "ingress        db      allow    tenant_rule   tenants.yaml:31:9\n"
+      "reply egress   db      allow    tenant_reply  what opened the flow\n"
+      "reply ingress  acme    allow    tenant_reply  what opened the flow\n"
+      "\n"
+      "tenant_rule: the sender's egress and the receiver's ingress rules both allow it\n"
+      "tenant_reply: reply to a flow that the rules allow\n"
+      "\n"
+      "LIMIT   TENANT          RATE      BURST  FROM\n"
+      "egress  acme    200.0 Mbit/s  256.0 KiB  tier gold (tenants.yaml:6:14)\n",
+      explain("acme", "db", 5432));
   EXPECT_TRUE(passes_);
 }
 
 TEST_F(CliExplain, DeniedByTheFloorNamesBothMissingRules) {
-  EXPECT_EQ("", explain("db", "acme", 80));
+  EXPECT_EQ(
+      "deny: db -> acme, TCP port 80\n"
+      "\n"
+      "SIDE     TENANT  VERDICT  REASON        DECIDED BY\n"
+      "egress   db      deny     tenant_floor  the floor between tenants\n"
+      "ingress  acme    deny     tenant_floor  the floor between tenants\n"
+      "reply            -                      nothing arrives that could be answered\n"
+      "\n"
+      "tenant_floor: no rule lets these two tenants talk\n"
+      "\n"
+      "To allow it, add\n"
+      "  tenants.yaml:22:1: tenant db, spec.network.egress:\n"
+      "    - {to: [{tenant: acme}], ports: [{protocol: TCP, port: 80}]}\n"
+      "  tenants.yaml:8:1: tenant acme, spec.network.ingress:\n"
+      "    - {from: [{tenant: db}], ports: [{protocol: TCP, port: 80}]}\n"
+      "note: db has no egress list yet, so its tier lets it talk with the world; a list "
+      "replaces that\n"
+      "\n"
+      "LIMIT   TENANT          RATE      BURST  FROM\n"
+      "egress  db      200.0 Mbit/s  256.0 KiB  tier gold (tenants.yaml:6:14)\n",
+      explain("db", "acme", 80));
   EXPECT_FALSE(passes_);
 }
 
 TEST_F(CliExplain, DeniedOnThisPortPointsAtTheRules) {
-  EXPECT_EQ("", explain("acme", "db", 22));
+  EXPECT_EQ(
+      "deny: acme -> db, TCP port 22\n"
+      "\n"
+      "SIDE     TENANT  VERDICT  REASON       DECIDED BY\n"
+      "egress   acme    deny     tenant_port  ports of the rules\n"
+      "ingress  db      deny     tenant_port  ports of the rules\n"
+      "reply            -                     nothing arrives that could be answered\n"
+      "\n"
+      "tenant_port: rules let these two tenants talk, but not on this protocol and port\n"
+      "\n"
+      "To allow it, add\n"
+      "  tenants.yaml:18:9: tenant acme, ports of this egress rule:\n"
+      "    - {protocol: TCP, port: 22}\n"
+      "  tenants.yaml:31:9: tenant db, ports of this ingress rule:\n"
+      "    - {protocol: TCP, port: 22}\n"
+      "\n"
+      "LIMIT   TENANT          RATE      BURST  FROM\n"
+      "egress  acme    200.0 Mbit/s  256.0 KiB  tier gold (tenants.yaml:6:14)\n",
+      explain("acme", "db", 22));
   EXPECT_FALSE(passes_);
 }
 
-TEST_F(CliExplain, WithoutAPortItSaysWhichAreOpen) { EXPECT_EQ("", explain("acme", "db")); }
+TEST_F(CliExplain, WithoutAPortItSaysWhichAreOpen) {
+  EXPECT_EQ(
+      "allow: acme -> db, TCP on 5432 only\n"
+      "\n"
+      "SIDE           TENANT  VERDICT  REASON        DECIDED BY\n"
+      "egress         acme    allow    tenant_rule   tenants.yaml:18:9\n"
+      "ingress        db      allow    tenant_rule   tenants.yaml:31:9\n"
+      "reply egress   db      allow    tenant_reply  what opened the flow\n"
+      "reply ingress  acme    allow    tenant_reply  what opened the flow\n"
+      "\n"
+      "tenant_rule: the sender's egress and the receiver's ingress rules both allow it\n"
+      "tenant_reply: reply to a flow that the rules allow\n"
+      "\n"
+      "LIMIT   TENANT          RATE      BURST  FROM\n"
+      "egress  acme    200.0 Mbit/s  256.0 KiB  tier gold (tenants.yaml:6:14)\n",
+      explain("acme", "db"));
+}
 
-TEST_F(CliExplain, ToTheWorldByRange) { EXPECT_EQ("", explain("acme", "192.0.2.7", 443)); }
+TEST_F(CliExplain, ToTheWorldByRange) {
+  EXPECT_EQ(
+      "allow: acme -> 192.0.2.7, TCP port 443\n"
+      "\n"
+      "SIDE           TENANT  VERDICT  REASON       DECIDED BY\n"
+      "egress         acme    allow    world        tenants.yaml:20:9\n"
+      "reply ingress  acme    allow    world_reply  what opened the flow\n"
+      "\n"
+      "world: the tenant's rules or its tier's default allow it\n"
+      "world_reply: reply to a flow that the rules allow\n"
+      "\n"
+      "LIMIT   TENANT          RATE      BURST  FROM\n"
+      "egress  acme    200.0 Mbit/s  256.0 KiB  tier gold (tenants.yaml:6:14)\n",
+      explain("acme", "192.0.2.7", 443));
+}
 
 TEST_F(CliExplain, TheWorldIsDeniedByTheTiersDefault) {
-  EXPECT_EQ("", explain("world", "acme", 80));
+  EXPECT_EQ(
+      "deny: world -> acme, TCP port 80\n"
+      "\n"
+      "SIDE     TENANT  VERDICT  REASON  DECIDED BY\n"
+      "ingress  acme    deny     world   default of tier gold (tenants.yaml:1:1)\n"
+      "reply            -                nothing arrives that could be answered\n"
+      "\n"
+      "world: no rule lets the tenant talk with this address\n"
+      "\n"
+      "To allow it, add\n"
+      "  tenants.yaml:8:1: tenant acme, spec.network.ingress:\n"
+      "    - {from: [{cidr: 0.0.0.0/0}], ports: [{protocol: TCP, port: 80}]}\n"
+      "\n"
+      "No limit applies.\n"
+      "\n"
+      "note: the world is asked for as 192.0.2.1; give an address to ask about it\n",
+      explain("world", "acme", 80));
 }
 
 TEST_F(CliExplain, ATenantWithoutAddressesIsAskedForOverLoopback) {
-  EXPECT_EQ("", explain("acme", "beta", 80));
+  EXPECT_EQ(
+      "deny: acme -> beta, TCP port 80\n"
+      "\n"
+      "SIDE           TENANT  VERDICT     REASON        DECIDED BY\n"
+      "egress         acme    allow       loopback      the receiver\n"
+      "ingress        beta    would deny  tenant_floor  the floor between tenants\n"
+      "reply egress   beta    allow       loopback      the receiver\n"
+      "reply ingress  acme    deny        tenant_floor  the floor between tenants\n"
+      "\n"
+      "loopback: judged where it is received\n"
+      "tenant_floor: no rule lets these two tenants talk\n"
+      "\n"
+      "To allow it, add\n"
+      "  tenants.yaml:8:1: tenant acme, spec.network.egress:\n"
+      "    - {to: [{tenant: beta}], ports: [{protocol: TCP, port: 80}]}\n"
+      "  tenants.yaml:34:1: tenant beta, spec.network.ingress:\n"
+      "    - {from: [{tenant: acme}], ports: [{protocol: TCP, port: 80}]}\n"
+      "\n"
+      "LIMIT   TENANT          RATE      BURST  FROM\n"
+      "egress  acme    200.0 Mbit/s  256.0 KiB  tier gold (tenants.yaml:6:14)\n"
+      "\n"
+      "note: beta declares no addresses (spec.members[].addresses), so this is what holds over "
+      "loopback, where cgroups are known; from another network namespace it would be judged as "
+      "the world\n",
+      explain("acme", "beta", 80));
 }
 
 TEST_F(CliExplain, NobodyJudgesWhatNoTenantSends) {
-  EXPECT_EQ("", explain("world", "203.0.113.9", 80));
+  EXPECT_EQ(
+      "not judged: world -> 203.0.113.9, TCP port 80\n"
+      "\n"
+      "Neither end is a tenant; Partywall leaves such traffic alone.\n",
+      explain("world", "203.0.113.9", 80));
 }
 
 TEST_F(CliExplain, UnknownNamesAreRefusedWithWhatIsAccepted) {

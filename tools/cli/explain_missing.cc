@@ -44,6 +44,10 @@ std::string peer_item(const End& peer) {
   if (!peer.tenant.empty()) return fmt::format("{{tenant: {}}}", peer.tenant);
   if (!peer.address) return "{cidr: <range>}";
 
+  if (peer.name == "world")
+    return peer.address->family == policy::Family::kIpv6 ? "{cidr: \"::/0\"}"
+                                                         : "{cidr: 0.0.0.0/0}";
+
   const char* quote = peer.address->family == policy::Family::kIpv6 ? "\"" : "";
 
   return fmt::format("{{cidr: {}{}/{}{}}}", quote, policy::to_string(*peer.address),

@@ -59,7 +59,8 @@ std::string decided_by(const Policy& policy, const Side& side) {
   }
   const policy::Rule* rule = egress ? verdict.egress_rule : verdict.ingress_rule;
 
-  if (rule) return place(rule->at);
+  if (rule && verdict.allow) return place(rule->at);
+  if (verdict.reason == abi::REASON_DENY_TENANT_PORT) return "ports of the rules";
   if (verdict.peer_class == abi::CLASS_OTHER_TENANT) return "the floor between tenants";
   if (tenant == policy.tenants.end() || verdict.peer_class != abi::CLASS_WORLD)
     return "built in";
@@ -109,8 +110,11 @@ std::string sides_text(const Policy& policy, const Explanation& flow, bool color
     denied = denied || !side.passes();
     if (std::find(told.begin(), told.end(), side.verdict.reason) != told.end()) continue;
     told.push_back(side.verdict.reason);
-    sentences += fmt::format("{}: {}\n", kReasons[side.verdict.reason].label,
-                             kReasons[side.verdict.reason].sentence);
+
+    std::string label = kReasons[side.verdict.reason].label;
+    std::string sentence = kReasons[side.verdict.reason].sentence;
+
+    sentences += (sentence.starts_with(label + ":") ? "" : label + ": ") + sentence + "\n";
   }
   return "\n" + table.render() + "\n" + sentences;
 }
