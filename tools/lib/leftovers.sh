@@ -1,5 +1,6 @@
 # tools/lib/leftovers.sh: what a run could leave on the machine, as lines "kind name". Only looks, never cleans
 # up: who left it has a mistake to find. Sourced by tools/test.
+# shellcheck shell=bash
 
 # Everything there is now, sorted. Cgroups of system services and logins come and go by themselves.
 list_leftovers() {

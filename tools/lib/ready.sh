@@ -3,6 +3,7 @@
 #
 #   ready_build [PRESET]   packages and an up-to-date build (default: release) in build/PRESET
 #   ready_kernel           root, capabilities, BTF, cgroup2, bpffs; ends the script when one is missing
+# shellcheck shell=bash
 
 ready_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
