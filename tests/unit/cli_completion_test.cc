@@ -34,6 +34,7 @@ std::string offered(const std::string& words) {
 
   for (int letter; pipe && (letter = fgetc(pipe)) != EOF;) out += static_cast<char>(letter);
   if (pipe) pclose(pipe);
+  remove(path.c_str());
   out.erase(std::min(out.find('\n'), out.size()));
   return out;
 }

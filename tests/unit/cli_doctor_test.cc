@@ -2,7 +2,9 @@
 // nobody claims.
 #include <gtest/gtest.h>
 
+#include "tools/cli/agent_findings.h"
 #include "tools/cli/doctor_report.h"
+#include "tools/cli/event_text.h"
 #include "tools/cli/node_cgroups.h"
 
 namespace partywall::cli {
@@ -37,6 +39,26 @@ TEST(CliDoctor, AMapWarnsBeforeItIsFull) {
   EXPECT_EQ(Health::kWarn, pressure_finding("pairs", 81, 100).health);
   EXPECT_EQ(Health::kFail, pressure_finding("pairs", 100, 100).health);
   EXPECT_EQ("81 of 100 entries (81%)", pressure_finding("pairs", 81, 100).detail);
+}
+
+TEST(CliDoctor, ARefusedPolicyFolderWarns) {
+  EXPECT_EQ(Health::kOk, agent_findings({{"problems", Json::array()}}).front().health);
+  EXPECT_EQ(Health::kWarn, agent_findings({{"problems", {"a.yaml:1:1: bad"}}}).front().health);
+  EXPECT_EQ(Health::kWarn,
+            agent_findings({{"policy", {{"problems", {"a.yaml:1:1: bad"}}}}}).front().health);
+}
+
+TEST(CliEvents, OneLineSaysWhoWhatWhomAndWhy) {
+  EXPECT_EQ(
+      "2026-01-02T03:04:05.678Z  acme  deny connect  tcp 10.1.0.9 -> 10.2.0.7:80 (beta)  "
+      "tenant_floor (no rule lets these two tenants talk)  by curl[77]",
+      event_text(R"({"time":"2026-01-02T03:04:05.678Z","tenant":"acme","verdict":"deny",)"
+                 R"("hook":"connect","direction":"egress","protocol":"tcp",)"
+                 R"("local_address":"10.1.0.9","local_port":0,"peer_address":"10.2.0.7",)"
+                 R"("peer_port":80,"peer_tenant":"beta","reason":"tenant_floor",)"
+                 R"("command":"curl","pid":77})",
+                 false));
+  EXPECT_EQ("no json", event_text("no json", false));
 }
 
 TEST(CliCgroups, OnlyPopulatedStraysAreUnclassified) {
