@@ -85,7 +85,7 @@ run_apt() {
 # without_services COMMAND...: packages configured by COMMAND do not start their services, now or
 # at the next start of the machine. policy-rc.d is Debian's switch for that; somebody else's stays as it is.
 without_services() (
-  policy=/usr/sbin/policy-rc.d
+  policy=${READY_POLICY_RC:-/usr/sbin/policy-rc.d}
   mark="# made by partywall tools/setup, which takes it away again"
   # shellcheck disable=SC2086
   new=$(missing_packages $package_services)
