@@ -145,16 +145,16 @@ class LeftoversTest(Scripts):
 class CountTest(unittest.TestCase):
     def count(self, *states, code=0):
         cases = "".join(f'<testcase name="t" status="{state}"/>' for state in states)
-        return count_junit.count(f'<testsuite time="2.5">{cases}</testsuite>', code)
+        return count_junit.count(f'<testsuite>{cases}</testsuite>', code)
 
     def test_counts_what_ran_and_what_failed(self):
-        self.assertEqual((3, 2, 1, 2.5), self.count("run", "run", "fail", code=8))
+        self.assertEqual((3, 2, 1), self.count("run", "run", "fail", code=8))
 
     def test_a_skip_is_a_failure(self):
-        self.assertEqual((2, 1, 1, 2.5), self.count("run", "notrun"))
+        self.assertEqual((2, 1, 1), self.count("run", "notrun"))
 
     def test_a_failed_ctest_is_never_clean(self):
-        self.assertEqual((2, 1, 1, 2.5), self.count("run", code=1))
+        self.assertEqual((2, 1, 1), self.count("run", code=1))
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ install_packages() {
     die "${#missing[@]} packages are missing and only root can install them; run: sudo tools/setup" \
       "(missing: ${missing[*]})"
 
-  log=$(mktemp /tmp/partywall-setup.XXXXXX)
+  log=$ready_root/build/setup.log
+  mkdir -p "$ready_root/build" && : >"$log"
   say "packages: ${#missing[@]} to install"
   run_apt "package lists" "$log" update || die "apt-get update failed"
   for set in "$@"; do
@@ -60,7 +61,6 @@ install_packages() {
     without_services run_apt "$set" "$log" install --no-install-recommends "${missing[@]}" ||
       die "installing the packages for $set failed; apt-get's words are above"
   done
-  rm -f "$log"
 }
 
 # run_apt LABEL LOG ARGS...: apt-get with progress; its last words when it fails.
@@ -78,7 +78,6 @@ run_apt() {
     return 0
   fi
   tail -n 20 "$log" >&2
-  rm -f "$log"
   return 1
 }
 

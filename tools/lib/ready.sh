@@ -24,7 +24,7 @@ show_progress() {
 
   while IFS= read -r line; do
     printf '%s\n' "$line" >>"$log"
-    if [[ $line =~ ^\ *\[?([0-9]+)/([0-9]+)(\]|\ Test) ]]; then
+    if [[ $line =~ ^\ *\[?([1-9][0-9]*)/([0-9]+)(\]|\ Test) ]]; then
       percent=$((BASH_REMATCH[1] * 100 / BASH_REMATCH[2]))
     elif [[ $line =~ ^(pm|dl)status:[^:]*:([0-9]+) ]]; then
       # The first half of apt's way is the download.
@@ -41,7 +41,11 @@ show_progress() {
       shown=$percent
     fi
   done
-  if [ -t 1 ] && [ -n "$percent" ]; then printf '\n'; fi
+  if [ -z "$percent" ]; then
+    say "  $label: nothing to do"
+  elif [ -t 1 ]; then
+    printf '\n'
+  fi
 }
 
 # build_preset PRESET [TARGET...]: configures when needed and builds, with progress.
@@ -49,9 +53,10 @@ build_preset() {
   local preset=$1 folder=$ready_root/build/$1 log fresh=()
   shift
 
-  mkdir -p "$folder"
   log=$folder/build.log
-  : >"$log"
+  { mkdir -p "$folder" && : >"$log"; } 2>/dev/null ||
+    die "$folder cannot be written: it belongs to $(stat -c %U "$folder" 2>/dev/null || echo another user);" \
+      "build as that user, or as root"
   # A checkout that was moved or copied brings a cache of the old place.
   if ! grep -qsxF "CMAKE_HOME_DIRECTORY:INTERNAL=$ready_root" "$folder/CMakeCache.txt"; then
     fresh=(--fresh)
@@ -67,8 +72,15 @@ build_preset() {
   (cd "$ready_root" && cmake --build --preset "$preset" ${1:+--target "$@"}) 2>&1 |
     show_progress "build $preset" "$log" || {
     grep -vE '^\[[0-9]+/[0-9]+\]' "$log" | head -n 80 >&2
+    give_back
     die "building preset $preset failed; all of it: $log"
   }
+  give_back
+}
+
+# What root has built belongs to the owner of the checkout, who will want to build there, too.
+give_back() {
+  if [ "$(id -u)" = 0 ]; then chown -hR --reference="$ready_root" "$ready_root/build"; fi
 }
 
 # ready_build [PRESET]: two at a time would write the same files, so the second one waits.
