@@ -114,7 +114,8 @@ std::string sides_text(const Policy& policy, const Explanation& flow, bool color
     std::string label = kReasons[side.verdict.reason].label;
     std::string sentence = kReasons[side.verdict.reason].sentence;
 
-    sentences += (sentence.starts_with(label + ":") ? "" : label + ": ") + sentence + "\n";
+    sentences += sentence.starts_with(label + ":") ? fmt::format("{}\n", sentence)
+                                                   : fmt::format("{}: {}\n", label, sentence);
   }
   return "\n" + table.render() + "\n" + sentences;
 }
