@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
-from attackers import clients, floods, servers
-from partywall import (HEADER_L2, WorldTest, link_counters, passed, refused, run, tenant,
+from attackers import clients, crafted, floods, servers
+from partywall import (WorldTest, link_counters, passed, refused, run, tenant,
                        tenants, wait_until)
 
 OPEN_WORLD = """
@@ -19,6 +19,7 @@ OPEN_WORLD = """
     ingress:
       - from: [{cidr: 0.0.0.0/0}]
 """
+WINDOW = 16_000  # so little under way that no queue between the two ends overflows
 NOBODY = "(unattributed)"
 X86 = platform.machine() == "x86_64"
 
@@ -51,10 +52,13 @@ class InterfaceTest(WorldTest):
     def wire(self):
         """What was received at both ends: a's ingress, and a's egress seen from the other end."""
         away, home = self.outside.run(link_counters), self.a.run(link_counters)
-        return {"egress": {"bytes": away["rx_bytes"] - HEADER_L2 * away["rx_packets"],
-                           "packets": away["rx_packets"]},
-                "ingress": {"bytes": home["rx_bytes"] - HEADER_L2 * home["rx_packets"],
-                            "packets": home["rx_packets"]}}
+        return {direction: {"bytes": end["rx_bytes"] - self.header[direction] * end["rx_packets"],
+                            "packets": end["rx_packets"]}
+                for direction, end in (("egress", away), ("ingress", home))}
+
+    def measure_headers(self):
+        self.header = {"egress": self.world.frame_header_bytes("a", "world"),
+                       "ingress": self.world.frame_header_bytes("world", "a")}
 
     def reconcile(self, what, traffic):
         """Runs traffic() and holds counters against interfaces: equal to the byte."""
@@ -84,14 +88,15 @@ class InterfaceTest(WorldTest):
         for offload in (True, False):
             self.world.offload("a", offload)
             self.world.offload("world", offload)
+            self.measure_headers()
             state = "offload on" if offload else "offload off"
             for max_segment in (None, 88):
                 size = 20_000_000 if max_segment is None else 2_000_000
-                sink = self.outside.serve(servers.tcp_sink, self.outside.v4)
+                sink = self.outside.serve(servers.tcp_sink, self.outside.v4, 0, WINDOW)
                 self.reconcile(f"TCP out, segments {max_segment or 1448}, {state}",
                                lambda: self.a.run(floods.tcp_send_exactly, self.outside.v4,
                                                   sink.port, size, max_segment))
-                home = self.a.serve(servers.tcp_sink, self.a.v4)
+                home = self.a.serve(servers.tcp_sink, self.a.v4, 0, WINDOW)
                 self.reconcile(f"TCP in, segments {max_segment or 1448}, {state}",
                                lambda: self.outside.run(floods.tcp_send_exactly, self.a.v4,
                                                         home.port, size, max_segment))
@@ -104,13 +109,15 @@ class InterfaceTest(WorldTest):
 
     def test_unclaimed_cgroups_have_a_row(self):
         """What nobody's process receives is refused, and still adds up with the interface."""
-        sink = self.stranger.serve(silent_socket)
-        wire = self.wire()
+        self.stranger.serve(servers.raw_sink, socket.AF_INET, 132)
+        self.measure_headers()
+        wire = self.wire()["ingress"]["bytes"]
         before = refused(self.agent.usage(NOBODY), "ingress", "unknown_cgroup", "bytes")
-        self.outside.run(clients.udp_send, self.a.v4, sink.port, b"n" * 100, 50)
-        row = wait_until(lambda: self._grown(before, 50 * 128), 5, "50 packets counted")
-        self.assertEqual(before + 50 * 128, row)
-        self.assertEqual(50 * 128, self.wire()["ingress"]["bytes"] - wire["ingress"]["bytes"])
+        for _ in range(10):
+            self.outside.run(crafted.raw4, self.a.v4, 132, b"n" * 100)
+        row = wait_until(lambda: self._grown(before, 10 * 120), 5, "10 packets counted")
+        self.assertEqual(before + 10 * 120, row)
+        self.assertEqual(10 * 120, self.wire()["ingress"]["bytes"] - wire)
 
     def _grown(self, before, least):
         now = refused(self.agent.usage(NOBODY), "ingress", "unknown_cgroup", "bytes")
@@ -204,17 +211,6 @@ class SystemCallTest(WorldTest):
             self.agent.terminate()
             self.agent.start()
         self.assertIn("syscall_enter", os.listdir(self.agent.bpffs + "/links"))
-
-
-def silent_socket(pipe):
-    """Binds nothing by name, reads nothing."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        server.bind(("", 0))
-    except OSError:
-        server.sendto(b"x", ("127.0.0.1", 9))
-    pipe.send(server.getsockname()[1])
-    pipe.recv()
 
 
 def hardware_address():

@@ -15,6 +15,7 @@ import traceback
 import unittest
 import urllib.error
 import urllib.request
+import warnings
 from multiprocessing import Pipe
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -22,7 +23,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
-HEADER_L2 = 14
 
 
 def wait_until(condition, timeout=10, what="the condition"):
@@ -94,6 +94,7 @@ class Child:
     def _live(self, place, pipe, function, args):
         try:
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            warnings.simplefilter("ignore", ResourceWarning)  # the process ends right after
             self.pipe.close()
             place.enter()
             pipe.send(("done", function(pipe, *args)))
@@ -198,8 +199,17 @@ def link_counters():
     raise AssertionError("no eth0 here")
 
 
+def _received_since(now, before):
+    return now if now["rx_packets"] > before["rx_packets"] else None
+
+
+def _send_hundred_bytes(address):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"c" * 100, (address, 9))
+
+
 # host -> (third, fourth part of its address). 10.77.9.0/24 is nobody's: the world.
-HOSTS = {"a": (1, 2), "a2": (1, 3), "b": (2, 2), "c": (3, 2), "world": (9, 2)}
+HOSTS = {"a": (1, 2), "a2": (1, 3), "b": (2, 2), "c": (3, 2), "d": (4, 2), "world": (9, 2)}
 
 
 class World:
@@ -257,6 +267,17 @@ class World:
     def bridge_port(host):
         """The other end of a host's eth0, in the namespace of the bridge."""
         return f"to-{host}"
+
+    def frame_header_bytes(self, sender, receiver):
+        """How much of a frame's link header the receiver's eth0 counts: 14, or 0 where the driver
+        hands frames to GRO first. Measured with one datagram of known size."""
+        source, target = self.place(None, sender), self.place(None, receiver)
+        while True:
+            before = target.run(link_counters)
+            source.run(_send_hundred_bytes, target.v4)
+            after = wait_until(lambda: _received_since(target.run(link_counters), before))
+            if after["rx_packets"] == before["rx_packets"] + 1:  # and no ARP in between
+                return after["rx_bytes"] - before["rx_bytes"] - 128
 
     def netns_path(self, name):
         return f"/run/netns/{self.tag}-{name}"
@@ -330,6 +351,7 @@ class Agent:
         self.metrics_port = free_port()
         self.flags = flags
         self.process = None
+        self.notify = None
         self._log_start = 0
         os.mkdir(self.policy_dir)
         if policy is not None:
@@ -348,6 +370,8 @@ class Agent:
         notify = self.folder + "/notify"
         if os.path.exists(notify):
             os.unlink(notify)
+        if self.notify:
+            self.notify.close()
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(notify)
         self.notify.setblocking(False)
@@ -482,6 +506,8 @@ class Agent:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.notify:
+            self.notify.close()
         if os.path.exists(self.bpffs):
             self.cli("uninstall", "--yes", check=False)
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -93,9 +93,11 @@ def udp_counter(pipe, address, port=0):
             pipe.send((count_bytes, count))
 
 
-def tcp_sink(pipe, address, port=0):
+def tcp_sink(pipe, address, port=0, buffer_bytes=0):
     """Swallows what every connection sends. Answers with the payload bytes so far."""
     listener = socket.socket(family_of(address), socket.SOCK_STREAM)
+    if buffer_bytes:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     listener.bind((address, port))
     listener.listen(64)
     pipe.send(listener.getsockname()[1])
