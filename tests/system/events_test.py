@@ -1,6 +1,7 @@
 # tests/system/events_test.py: denials as JSON Lines: what they say, that a flood hides nobody's, that what
 # is lost is counted.
 import errno
+import json
 import unittest
 
 from attackers import clients, crafted, floods, servers
@@ -25,9 +26,39 @@ class EventsTest(WorldTest):
         return wait_until(found, 10, f"an event with {fields}")
 
     def test_denied_call(self):
-        self.a.run(clients.refusal, clients.tcp_ask, self.b.v4, 4001)
-        event = self.wait_for_event(tenant="a", hook="connect")[0]
-        print(" ", event)
+        self.assert_errno(errno.EPERM, self.a.run, clients.tcp_ask, self.b.v4, 4001)
+        event = self.wait_for_event(tenant="a", hook="connect", peer_port=4001)[0]
+        self.assertEqual("tenant_floor", event["reason"])
+        for told in (self.b.v4, "other_tenant", "testnode", '"b"', "TCP", "python"):
+            self.assertIn(told.lower(), json.dumps(event).lower(), "the event says it")
+        self.assertTrue(self.a.run(clients.tcp_ask, self.a.v4, self.a.serve(
+            servers.tcp_echo, self.a.v4, 4002).port))
+        self.assertEqual([], [one for one in self.agent.events() if one["peer_port"] == 4002],
+                         "what is allowed is no event")
+
+    def test_denied_packet(self):
+        body = crafted.udp4(self.a.v4, self.b.v4, 4000, 4003, b"raw")
+        self.assert_errno(errno.EPERM, self.a.run, crafted.raw4, self.b.v4, 17, body)
+        event = self.wait_for_event(tenant="a", hook="egress", peer_port=4003)[0]
+        self.assertEqual("tenant_floor", event["reason"])
+        for told in (self.a.v4, self.b.v4, "UDP", "4000"):
+            self.assertIn(told.lower(), json.dumps(event).lower())
+
+    def test_audit(self):
+        """c is in audit mode: its own verdicts are told and not carried out; b's still are."""
+        before = self.agent.usage("c")["calls_would_deny"].get("tenant_floor", 0)
+        self.c.run(clients.udp_send_strict, self.b.v4, 4004)
+        self.wait_for_event(tenant="c", hook="sendmsg", peer_port=4004)
+        self.wait_for_event(tenant="c", hook="egress", peer_port=4004)
+        self.assertEqual(before + 1, self.agent.usage("c")["calls_would_deny"]["tenant_floor"])
+        self.assertEqual({}, self.agent.usage("c")["calls_denied"])
+
+    def test_by_command(self):
+        self.assert_errno(errno.EPERM, self.a.run, clients.tcp_ask, self.b.v4, 4006)
+        self.wait_for_event(tenant="a", peer_port=4006)
+        said = self.agent.cli("events", "--tenant", "a", "-o", "json").stdout.splitlines()
+        self.assertIn(4006, [json.loads(line)["peer_port"] for line in said])
+        self.assertEqual({"a"}, {json.loads(line)["tenant"] for line in said})
 
     def test_flood_hides_nobody(self):
         floods_of_a = [self.a.start(floods.call_flood, self.b.v4, 4005) for _ in range(2)]
