@@ -176,23 +176,44 @@ class Ground:
     def table():
         return "partywall_bench"
 
+    def command(self, what, seconds, client, server, address):
+        return [f"{self.programs}/bench_traffic", what, str(seconds), "0",
+                f"{self.root}/{client}", self.netns("client"),
+                f"{self.root}/{server}", self.netns("server"), address]
+
     def work(self, what, seconds, same_tenant):
         """What one client and one server do in a second."""
-        client, server = ("both", "both") if same_tenant else ("client", "server")
-        address = SAME_SERVER if same_tenant else SERVER
-        return float(run(f"{self.programs}/bench_traffic", what, str(seconds), "0",
-                         f"{self.root}/{client}", self.netns("client"),
-                         f"{self.root}/{server}", self.netns("server"), address))
+        places = ("both", "both", SAME_SERVER) if same_tenant else ("client", "server", SERVER)
+        return float(run(*self.command(what, seconds, *places)))
+
+    def refuses_strangers(self):
+        """Whether a client from a cgroup that may not is kept out: a way that lets all pass is fast."""
+        try:
+            done = subprocess.run(self.command("request", 0.01, "both", "server", SERVER),
+                                  capture_output=True, timeout=1, check=False)
+        except subprocess.TimeoutExpired:
+            return True
+        return done.returncode != 0
 
 
 class Way:
     """One way to treat the traffic."""
 
-    def __init__(self, name, on, off, same_tenant=False):
+    def __init__(self, name, on, off, judges=True, same_tenant=False):
         self.name = name
         self.on = on
         self.off = off
+        self.judges = judges
         self.same_tenant = same_tenant
+
+    def check(self, ground):
+        """Fails unless strangers are refused exactly where somebody judges."""
+        self.on()
+        try:
+            if ground.refuses_strangers() != self.judges:
+                raise RuntimeError(f"{self.name} {'lets strangers in' if self.judges else 'judges'}")
+        finally:
+            self.off()
 
 
 def ways(ground):
@@ -201,8 +222,8 @@ def ways(ground):
                 lambda: [ground.turn(program, False) for program in programs])
 
     return [
-        Way("bare", lambda: None, lambda: None),
-        Way("empty", *switch("empty")),
+        Way("bare", lambda: None, lambda: None, judges=False),
+        Way("empty", *switch("empty"), judges=False),
         Way("partywall", *switch("partywall")),
         Way("partywall_same_tenant", *switch("partywall"), same_tenant=True),
         Way("partywall_syscalls", *switch("partywall", "syscalls")),
@@ -213,10 +234,12 @@ def ways(ground):
 
 def measure(name, programs, quick):
     """The figures of real traffic."""
-    rounds, seconds = (6, 0.2) if quick else (30, 0.3)
+    rounds, seconds = (8, 0.2) if quick else (32, 0.3)
     samples = {}
     with Ground(name, programs) as ground:
         all_ways = ways(ground)
+        for way in all_ways:
+            way.check(ground)
         for number in range(rounds):
             say(f"  traffic: round {number + 1} of {rounds}")
             # Another way first each time: nobody always follows the same neighbour.
