@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <fstream>
+#include <mutex>
 
 #include "agent/kernel/uninstall.h"
 #include "agent/policy/compile.h"
@@ -21,7 +23,26 @@ constexpr std::string_view kPrograms[] = {"packet_ingress", "packet_egress", "ca
                                           "call_connect6",  "call_sendmsg4", "call_sendmsg6",
                                           "call_bind4",     "call_bind6"};
 
+volatile sig_atomic_t asked_to_end = 0;
+std::string end_reason = "interrupted";
+
 }  // namespace
+
+void end_politely() {
+  for (int signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { asked_to_end = 1; });
+}
+
+void end_for(std::string_view reason) {
+  static std::once_flag first;  // two threads may fail at once
+
+  std::call_once(first, [&] { end_reason = reason; });
+  asked_to_end = 1;
+}
+
+Result<void> go_on() {
+  if (asked_to_end) return fail("{}", end_reason);
+  return {};
+}
 
 Result<std::unique_ptr<Stage>> Stage::open(const std::string& name, uint32_t max_tenants) {
   auto mount = source::cgroup2_mount();

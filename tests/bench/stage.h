@@ -12,6 +12,14 @@
 
 namespace partywall::bench {
 
+// From now on SIGINT and SIGTERM end the benchmark at the next go_on(), so that it can take its
+// stage down.
+void end_politely();
+// Ends it likewise, for a reason; for code that has no Result to return.
+void end_for(std::string_view reason);
+// Fails once one of these has happened.
+Result<void> go_on();
+
 // Pins and managed root named by the caller; taken down by the destructor, which says on
 // standard error what it could not remove.
 class Stage {

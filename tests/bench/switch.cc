@@ -137,6 +137,9 @@ Result<void> run(int argc, char** argv) {
 }  // namespace partywall::bench
 
 int main(int argc, char** argv) {
+  // The end of its input ends it, and tools/bench closes that whatever happens.
+  partywall::bench::end_politely();
+
   auto done = partywall::bench::run(argc, argv);
 
   if (!done) partywall::bench::say("bench_switch: " + done.error().message());

@@ -86,6 +86,7 @@ Result<void> run(const std::string& name, bool quick) {
   std::vector<double> added;
 
   for (int round = 0; round < (quick ? 9 : 31); round++) {
+    if (auto on = go_on(); !on) return on;
     bare_ns.push_back(ns_per_call(calls));
 
     auto nothing = with_program((*empty)->progs.empty_sys_enter, calls);
@@ -113,6 +114,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   setpriority(PRIO_PROCESS, 0, -20);
+  end_politely();
 
   auto done = run(argv[1], argc > 2);
 
