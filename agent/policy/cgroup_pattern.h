@@ -10,16 +10,16 @@
 
 namespace partywall::policy {
 
-// An absolute cgroup path below the cgroup2 root, segment by segment. In a segment, `*` stands for
-// any run of characters but '/'; a segment `**` for any number of segments, none included.
+// An absolute cgroup path below the cgroup2 root, segment by segment. In a segment, `*` stands
+// for any run of characters but '/'; a segment `**` for any number of segments, none included.
 // The pattern claims every cgroup whose path it matches, each with its whole subtree.
 struct CgroupPattern {
   std::vector<std::string> segments;
   auto operator<=>(const CgroupPattern&) const = default;
 
-  bool is_literal() const;                       // no `*` anywhere
-  bool matches(std::string_view path) const;     // the very path
-  bool covers(std::string_view path) const;      // the path or one of its ancestors
+  bool is_literal() const;                    // no `*` anywhere
+  bool matches(std::string_view path) const;  // the very path
+  bool covers(std::string_view path) const;   // the path or one of its ancestors
 };
 
 // Fails for relative paths, empty segments, "." and "..", and more than 32 segments.

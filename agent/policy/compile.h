@@ -4,6 +4,7 @@
 
 #include "agent/policy/image.h"
 #include "agent/policy/policy.h"
+#include "maps/abi/endpoints.h"
 #include "maps/result.h"
 
 namespace partywall::policy {
@@ -13,13 +14,16 @@ struct Capacity {
   uint32_t tenants = 1024;  // rows, row 0 included
   size_t pairs = PAIR_MAX / 2;
   size_t port_pages = PORT_PAGE_MAX / 2;
+  size_t endpoints6 = ENDPOINT6_MAX / 2;
 };
 
 // The map contents that make the kernel enforce `policy`, all of it or nothing. Names keep the
-// numbers that `previous` gave them; new ones get the lowest free number.
+// numbers that `previous` gave them; new ones get the lowest number that is free and was
+// nobody's in `previous`, as long as there is one.
 //
 // Units: bytes and packets a second in, the same with nanoseconds of burst out.
-// Fails:  when the policy needs more rows than `capacity`. The message names the map, how many rows
+// Fails:  when the policy needs more rows than `capacity`. The message names the map, how many
+// rows
 //         it needs and has, and how to get more. `policy` itself has been validated by parse().
 Result<Image> compile(const Policy& policy, const Numbers& previous, const Capacity& capacity);
 

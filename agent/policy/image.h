@@ -1,4 +1,5 @@
-// agent/policy/image.h: what the maps should hold, and what compile() remembers between policies. Plain data.
+// agent/policy/image.h: what the maps should hold, and what compile() remembers between
+// policies. Plain data.
 #ifndef PARTYWALL_AGENT_POLICY_IMAGE_H
 #define PARTYWALL_AGENT_POLICY_IMAGE_H
 
@@ -23,20 +24,20 @@ struct PortSet {
   auto operator<=>(const PortSet&) const = default;
 };
 
-// Numbers given out so far. They stay with their owner as long as it is in the policy, so that one
-// changed tenant changes few map entries, and a tenant's counters stay its own.
+// Numbers given out so far. They stay with their owner as long as it is in the policy, so that
+// one changed tenant changes few map entries, and a tenant's counters stay its own.
 struct Numbers {
-  std::map<std::string, uint16_t> tenants;   // 1..max_tenants-1
-  std::map<Prefix, uint32_t> zones;          // peer words (maps/abi/endpoints.h)
-  std::map<PortSet, uint32_t> port_sets;     // 1..2^24-1
+  std::map<std::string, uint16_t> tenants;  // 1..max_tenants-1
+  std::map<Prefix, uint32_t> zones;         // peer words (maps/abi/endpoints.h)
+  std::map<PortSet, uint32_t> port_sets;    // 1..2^24-1
 };
 
 // One side of the policy maps, in full. Ordered where order makes a diff cheap.
 struct Image {
   Numbers numbers;
-  std::map<uint16_t, abi::tenant_policy> tenants;       // number -> row
-  std::map<Prefix, uint32_t> endpoints;                 // range -> peer, both families
-  std::unordered_map<uint64_t, abi::pair> pairs;        // tenant << 32 | peer -> who may open what
+  std::map<uint16_t, abi::tenant_policy> tenants;  // number -> row
+  std::map<Prefix, uint32_t> endpoints;            // range -> peer, both families
+  std::unordered_map<uint64_t, abi::pair> pairs;   // tenant << 32 | peer -> who may open what
   std::vector<std::pair<CgroupPattern, uint16_t>> cgroups;  // pattern -> tenant number
 };
 

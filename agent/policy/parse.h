@@ -1,4 +1,5 @@
-// agent/policy/parse.h: YAML text -> Policy, with every error and where it is. Pure: text in, data out.
+// agent/policy/parse.h: YAML text -> Policy, with every error and where it is. Pure: text in,
+// data out.
 #ifndef PARTYWALL_AGENT_POLICY_PARSE_H
 #define PARTYWALL_AGENT_POLICY_PARSE_H
 
@@ -12,25 +13,43 @@
 
 namespace partywall::policy {
 
-// One thing wrong with a policy, as one line: "acme.yaml:12:15: spec.limits.egress.ceiling: ...".
+// One thing wrong with a policy, as one line: "acme.yaml:12:15: spec.limits.egress.ceiling:
+// ...".
 struct Problem {
   Position at;
-  std::string field;    // "spec.network.egress[0].ports[1].port"; empty for the document as a whole
+  std::string
+      field;  // "spec.network.egress[0].ports[1].port"; empty for the document as a whole
   std::string message;  // what is wrong, and what would be accepted
 };
 std::string to_string(const Problem& problem);
 
-// The documents of one file, each valid by itself. Kept per file, so that a changed file is read
-// again alone.
+// Where one entry of a tenant's `members` was written, for problems that only show among
+// tenants.
+struct EntryPlace {
+  int line = 0;
+  int column = 0;
+  uint32_t member = 0;  // index in spec.members
+  uint32_t entry = 0;   // index in its `addresses`
+};
+struct TenantPlaces {
+  Position tier;                      // spec.tier
+  std::vector<EntryPlace> cgroups;    // one for each of Tenant::cgroups
+  std::vector<EntryPlace> addresses;  // one for each of Tenant::addresses
+};
+
+// The documents of one file, each valid by itself. Kept per file, so that a changed file is
+// read again alone.
 struct ParsedFile {
   std::string name;
   std::vector<std::variant<Tier, Tenant>> documents;
+  std::vector<TenantPlaces> places;  // one for each document; empty for tiers
   std::vector<Problem> problems;
 };
 
-// `name` is what messages call the file. Never fails as a whole: what is wrong is in `problems`.
-// Refused outright: more than 8 MiB, nesting over 32, more than 1,000,000 nodes, more than 64
-// aliases' worth of expansion.
+// `name` is what messages call the file. Never fails as a whole: what is wrong is in
+// `problems`. Refused outright: more than 8 MiB, nesting over 32, more than 1,000,000 nodes,
+// more than 64 aliases, or anchors and aliases that stand for more than 10,000 nodes. A file's
+// first 1,000 problems are kept.
 ParsedFile parse_file(std::string_view name, std::string_view text);
 
 // The entries of the infrastructure lane, from the `infrastructure` list of the agent's
@@ -41,16 +60,17 @@ struct ParsedInfrastructure {
 };
 ParsedInfrastructure parse_infrastructure(std::string_view name, std::string_view text);
 
-// All files together: duplicate names, unknown tiers and tenants, overlapping cgroups or addresses,
-// cgroups outside the managed root. `problems` holds the files' own problems too; the policy is
-// meant to be used only when it is empty.
+// All files together: duplicate names, unknown tiers and tenants, overlapping cgroups or
+// addresses, cgroups outside the managed root. `problems` holds the files' own problems too;
+// the policy is meant to be used only when it is empty.
 struct ParsedPolicy {
   Policy policy;
   std::vector<Problem> problems;
 };
 // `managed_root`: "/tenants.slice"; empty = not known, not checked.
 ParsedPolicy assemble(const std::vector<std::shared_ptr<const ParsedFile>>& files,
-                      const std::vector<Infrastructure>& infrastructure, std::string_view managed_root);
+                      const std::vector<Infrastructure>& infrastructure,
+                      std::string_view managed_root);
 
 }  // namespace partywall::policy
 

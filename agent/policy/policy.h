@@ -36,12 +36,13 @@ struct PortRange {
 // A range never matches an address that a tenant owns: other tenants are named, or not reached.
 struct PeerSelector {
   Position at;
-  std::string tenant;             // empty = a range
+  std::string tenant;  // empty = a range
   std::optional<Prefix> cidr;
-  std::vector<Prefix> except;     // each inside `cidr`
+  std::vector<Prefix> except;  // each inside `cidr`
 };
 
-// One rule. No peers = nobody; absent `ports` = TCP, UDP and ICMP on every port; an empty list = none.
+// One rule. No peers = nobody; absent `ports` = TCP, UDP and ICMP on every port; an empty list
+// = none.
 struct Rule {
   Position at;
   std::vector<PeerSelector> peers;
@@ -56,7 +57,7 @@ struct RateLimit {
 };
 
 struct Limits {
-  std::optional<RateLimit> bytes[abi::DIRECTION_COUNT];    // wire bytes, L3 and up
+  std::optional<RateLimit> bytes[abi::DIRECTION_COUNT];  // wire bytes, L3 and up
   std::optional<RateLimit> packets[abi::DIRECTION_COUNT];
 };
 
@@ -64,8 +65,8 @@ struct Tier {
   std::string name;
   Position at;
   Limits limits;
-  WorldDefault world_egress = WorldDefault::kAllow;   // when the tenant has no egress list
-  WorldDefault world_ingress = WorldDefault::kDeny;   // when the tenant has no ingress list
+  WorldDefault world_egress = WorldDefault::kAllow;  // when the tenant has no egress list
+  WorldDefault world_ingress = WorldDefault::kDeny;  // when the tenant has no ingress list
 };
 
 struct Tenant {
@@ -76,12 +77,13 @@ struct Tenant {
   std::vector<CgroupPattern> cgroups;  // each with the whole subtree
   std::vector<Prefix> addresses;       // canonical; no two tenants overlap
   Limits limits;                       // the tier's, with the tenant's own laid over it
-  std::optional<std::vector<Rule>> ingress;  // absent: the tier's world default, no other tenant
+  std::optional<std::vector<Rule>>
+      ingress;  // absent: the tier's world default, no other tenant
   std::optional<std::vector<Rule>> egress;
 };
 
-// One entry of the infrastructure lane (agent configuration): what every tenant may reach, whatever
-// its rules say. `cidr` must not overlap a tenant's addresses.
+// One entry of the infrastructure lane (agent configuration): what every tenant may reach,
+// whatever its rules say. `cidr` must not overlap a tenant's addresses.
 struct Infrastructure {
   Position at;
   std::string name;

@@ -21,8 +21,8 @@ struct Address {
   auto operator<=>(const Address&) const = default;
 };
 
-// Canonical: no bit beyond `bits` is set. Order: family, address, length; so a range stands right
-// before everything inside it.
+// Canonical: no bit beyond `bits` is set. Order: family, address, length; so a range stands
+// right before everything inside it.
 struct Prefix {
   Address address;
   uint8_t bits = 0;  // 0..32 or 0..128

@@ -94,7 +94,9 @@ static __always_inline enum reason judge_tenant(const struct flow* flow) {
 
 static __always_inline enum reason judge_world(const struct flow* flow,
                                                const struct tenant_policy* policy) {
-  struct pair decide = {.out = policy->world_out, .in = policy->world_in};
+  int v4 = flow->family == AF_INET;
+  struct pair decide = {.out = v4 ? policy->world_out : policy->world6_out,
+                        .in = v4 ? policy->world_in : policy->world6_in};
 
   if (flow->peer & PEER_INFRASTRUCTURE) {
     const struct pair* lane = pair_of(flow->side, TENANT_NONE, flow->peer);

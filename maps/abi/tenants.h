@@ -27,8 +27,8 @@ ABI_SIZE(struct rate, 24);
 // and tools/.
 struct tenant_policy {
   __u32 flags;
-  __u32 world_out;   // decision (pairs.h) on flows that the tenant opens to the world
-  __u32 world_in;    // decision on flows that the world opens to the tenant
+  __u32 world_out;   // decision (pairs.h) on flows that the tenant opens to the IPv4 world
+  __u32 world_in;    // decision on flows that the IPv4 world opens to the tenant
   __u32 home4;       // one of its IPv4 ranges in network order, checked before the tables;
   __u32 home4_mask;  // none: home4 = mask = 0xffffffff
   __u32 reserved;
@@ -36,7 +36,8 @@ struct tenant_policy {
   __u64 home6_mask[2];
   struct rate bytes[DIRECTION_COUNT];
   struct rate packets[DIRECTION_COUNT];
-  __u64 padding;
+  __u32 world6_out;  // the same two for IPv6: 0.0.0.0/0 in a rule says nothing about ::/0
+  __u32 world6_in;
 };
 ABI_SIZE(struct tenant_policy, 160);
 ABI_AT(struct tenant_policy, bytes, 56);

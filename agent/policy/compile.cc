@@ -1,0 +1,421 @@
+// agent/policy/compile.cc: rules into the words that the datapath looks up. Pure.
+#include "agent/policy/compile.h"
+
+#include <algorithm>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
+
+#include "agent/policy/free_numbers.h"
+#include "agent/policy/port_table.h"
+#include "agent/policy/rows.h"
+#include "agent/policy/zones.h"
+#include "maps/abi/members.h"
+
+namespace partywall::policy {
+namespace {
+
+using Id = PortTable::Id;
+using Rules = std::optional<std::vector<Rule>>;
+
+// What the rules of `from` say about flows that it opens to, or takes from, another.
+struct Opening {
+  uint16_t from;
+  uint16_t to;
+  Id allowed;
+  auto key() const { return uint32_t{from} << 16 | to; }
+};
+
+struct PairIds {
+  uint64_t key;  // tenant << 32 | peer
+  Id out;
+  Id in;
+};
+
+struct Selector {
+  const PeerSelector* peer;
+  Id allowed;
+};
+
+// The world's half of one list of rules.
+struct WorldList {
+  bool present = false;
+  Id fallback = PortTable::kNothing;  // the tier's default, when there is no list
+  std::vector<Selector> ranges;
+};
+
+class Compiler {
+ public:
+  Compiler(const Policy& policy, const Numbers& previous, const Capacity& capacity)
+      : policy_(policy), previous_(previous), capacity_(capacity) {}
+
+  Result<Image> run();
+
+ private:
+  Result<void> number_tenants();
+  void own_ranges();
+  void place_endpoints();
+  void read_tenant(const Tenant& tenant, uint16_t number);
+  void read_rules(const Rules& rules, uint16_t number, std::vector<Opening>& openings,
+                  WorldList& world);
+  void decide_zones(uint16_t number, Id out4, Id in4, Id out6, Id in6);
+  Id decide(const WorldList& list, const Zone& zone);
+  Id decide_world(const WorldList& list, Family family);
+  void decide_lane();
+  void pair_tenants();
+  Result<void> number_port_sets();
+  uint32_t word(Id id) const;
+  Result<void> write_pairs();
+  Result<void> check_endpoints() const;
+
+  const Policy& policy_;
+  const Numbers& previous_;
+  const Capacity& capacity_;
+  Image image_;
+  PortTable ports_;
+  std::unordered_map<std::string_view, uint16_t> numbers_;
+  std::vector<OwnedRange> owned_;  // sorted, disjoint
+  std::vector<Zone> zones_;
+  std::vector<Opening> out_;  // tenant's egress rules: from = the tenant, to = the peer
+  std::vector<Opening> in_;   // tenant's ingress rules: from = the peer, to = the tenant
+  std::vector<PairIds> pairs_;
+  std::vector<std::tuple<uint16_t, Id, Id, Id, Id>> worlds_;  // tenant, out4, in4, out6, in6
+  std::vector<uint32_t> words_;                               // id -> decision word
+  // Of the tenant at hand; kept, so that their memory is.
+  WorldList world_out_;
+  WorldList world_in_;
+  std::vector<const Zone*> near_;
+};
+
+Result<void> Compiler::number_tenants() {
+  size_t needed = policy_.tenants.size() + 1;
+
+  if (needed > capacity_.tenants || needed > PEER_TENANT_MAX)
+    return fail(
+        "map tenants: the policy needs {} rows (row 0 included) and there are {}: start the "
+        "agent "
+        "with a larger --max-tenants (at most {}), or name fewer tenants",
+        needed, capacity_.tenants, PEER_TENANT_MAX);
+
+  FreeNumbers fresh(1);
+  FreeNumbers released(1);  // once all others are taken
+  std::vector<const std::string*> waiting;
+
+  numbers_.reserve(needed);
+  for (const auto& [name, number] : previous_.tenants) fresh.take(number);
+  for (const auto& [name, tenant] : policy_.tenants) {
+    auto known = previous_.tenants.find(name);
+
+    if (known == previous_.tenants.end() || known->second >= capacity_.tenants) {
+      waiting.push_back(&name);
+      continue;
+    }
+    released.take(known->second);
+    image_.numbers.tenants.emplace_hint(image_.numbers.tenants.end(), name, known->second);
+  }
+  for (const std::string* name : waiting) {
+    uint32_t number = fresh.next();
+
+    if (number >= capacity_.tenants) number = released.next();
+    released.take(number);
+    image_.numbers.tenants.emplace(*name, static_cast<uint16_t>(number));
+  }
+  for (const auto& [name, number] : image_.numbers.tenants) numbers_.emplace(name, number);
+  return {};
+}
+
+// All ranges of all tenants, less those inside another one of the same tenant.
+void Compiler::own_ranges() {
+  std::vector<OwnedRange> all;
+  size_t count = 0;
+
+  for (const auto& [name, tenant] : policy_.tenants) count += tenant.addresses.size();
+  all.reserve(count);
+  for (const auto& [name, tenant] : policy_.tenants) {
+    uint16_t number = numbers_.at(name);
+
+    for (const Prefix& range : tenant.addresses) all.emplace_back(range, number);
+  }
+  std::ranges::sort(all);
+  owned_.reserve(count);
+  for (const OwnedRange& range : all)
+    if (owned_.empty() || !owned_.back().first.contains(range.first)) owned_.push_back(range);
+}
+
+void Compiler::place_endpoints() {
+  auto owned = owned_.begin();
+  auto& endpoints = image_.endpoints;
+
+  for (const Zone& zone : zones_) {
+    for (; owned != owned_.end() && owned->first < zone.range; ++owned)
+      endpoints.emplace_hint(endpoints.end(), *owned);
+    endpoints.emplace_hint(endpoints.end(), zone.range, zone.peer);
+    image_.numbers.zones.emplace_hint(image_.numbers.zones.end(), zone.range, zone.peer);
+  }
+  for (; owned != owned_.end(); ++owned) endpoints.emplace_hint(endpoints.end(), *owned);
+}
+
+// Tenants that the rules name go to `openings`, ranges to `world`.
+void Compiler::read_rules(const Rules& rules, uint16_t number, std::vector<Opening>& openings,
+                          WorldList& world) {
+  world.present = rules.has_value();
+  world.ranges.clear();
+  if (!rules) return;
+  for (const Rule& rule : *rules) {
+    Id allowed = ports_.of(rule.ports);
+
+    if (allowed == PortTable::kNothing) continue;
+    for (const PeerSelector& peer : rule.peers) {
+      if (peer.cidr) {
+        world.ranges.push_back({&peer, allowed});
+      } else if (auto found = numbers_.find(peer.tenant); found != numbers_.end()) {
+        bool egress = &openings == &out_;
+
+        openings.push_back(
+            {egress ? number : found->second, egress ? found->second : number, allowed});
+      }
+    }
+  }
+}
+
+Id Compiler::decide_world(const WorldList& list, Family family) {
+  if (!list.present) return list.fallback;
+
+  Id allowed = PortTable::kNothing;
+
+  for (const Selector& selector : list.ranges)
+    if (selector.peer->cidr->bits == 0 && selector.peer->cidr->address.family == family &&
+        std::ranges::none_of(selector.peer->except,
+                             [](const Prefix& hole) { return hole.bits == 0; }))
+      allowed = ports_.unite(allowed, selector.allowed);
+  return allowed;
+}
+
+Id Compiler::decide(const WorldList& list, const Zone& zone) {
+  if (!list.present) return zone.multicast() ? PortTable::kNothing : list.fallback;
+
+  Id allowed = PortTable::kNothing;
+
+  for (const Selector& selector : list.ranges)
+    if (covers(*selector.peer, zone)) allowed = ports_.unite(allowed, selector.allowed);
+  return allowed;
+}
+
+// Only zones that one of the tenant's own ranges or exceptions holds can differ from the world.
+void Compiler::decide_zones(uint16_t number, Id out4, Id in4, Id out6, Id in6) {
+  near_.clear();
+  for (const WorldList* list : {&world_out_, &world_in_})
+    for (const Selector& selector : list->ranges) {
+      auto add = [&](const Prefix& range) {
+        for (const Zone& zone : zones_in(zones_, range)) near_.push_back(&zone);
+      };
+
+      if (selector.peer->cidr->bits > 0) add(*selector.peer->cidr);
+      for (const Prefix& hole : selector.peer->except) add(hole);
+    }
+  std::ranges::sort(near_);
+  near_.erase(std::unique(near_.begin(), near_.end()), near_.end());
+  for (const Zone* zone : near_) {
+    bool v4 = zone->range.address.family == Family::kIpv4;
+    Id out = decide(world_out_, *zone);
+    Id in = decide(world_in_, *zone);
+    bool as_world = out == (v4 ? out4 : out6) && in == (v4 ? in4 : in6);
+    bool as_absent =
+        zone->multicast() ? out == PortTable::kNothing && in == PortTable::kNothing : as_world;
+
+    if (!as_absent) pairs_.push_back({uint64_t{number} << 32 | zone->peer, out, in});
+  }
+}
+
+void Compiler::read_tenant(const Tenant& tenant, uint16_t number) {
+  auto tier = policy_.tiers.find(tenant.tier);
+  static const Tier kNoTier;
+  const Tier& plan = tier == policy_.tiers.end() ? kNoTier : tier->second;
+  auto fallback = [](WorldDefault word) {
+    return word == WorldDefault::kAllow ? PortTable::kEverything : PortTable::kNothing;
+  };
+
+  world_out_.fallback = fallback(plan.world_egress);
+  world_in_.fallback = fallback(plan.world_ingress);
+  read_rules(tenant.egress, number, out_, world_out_);
+  read_rules(tenant.ingress, number, in_, world_in_);
+
+  Id out4 = decide_world(world_out_, Family::kIpv4);
+  Id in4 = decide_world(world_in_, Family::kIpv4);
+  Id out6 = decide_world(world_out_, Family::kIpv6);
+  Id in6 = decide_world(world_in_, Family::kIpv6);
+
+  worlds_.emplace_back(number, out4, in4, out6, in6);
+  decide_zones(number, out4, in4, out6, in6);
+  for (const CgroupPattern& pattern : tenant.cgroups)
+    image_.cgroups.emplace_back(pattern, number);
+}
+
+void Compiler::decide_lane() {
+  for (const Zone& zone : zones_) {
+    if (!zone.infrastructure()) continue;
+
+    PairIds pair{uint64_t{TENANT_NONE} << 32 | zone.peer, PortTable::kNothing,
+                 PortTable::kNothing};
+
+    for (const Infrastructure& entry : policy_.infrastructure) {
+      if (!covers(entry.cidr, zone)) continue;
+
+      Id& side = entry.direction == abi::DIRECTION_EGRESS ? pair.out : pair.in;
+
+      side = ports_.unite(side, ports_.of(entry.ports));
+    }
+    pairs_.push_back(pair);
+  }
+}
+
+// Two tenants talk where the sender's egress and the receiver's ingress meet.
+void Compiler::pair_tenants() {
+  auto settle = [&](std::vector<Opening>& openings) {
+    std::ranges::sort(openings, {}, &Opening::key);
+
+    size_t kept = 0;
+
+    for (const Opening& opening : openings) {
+      if (kept > 0 && openings[kept - 1].key() == opening.key())
+        openings[kept - 1].allowed = ports_.unite(openings[kept - 1].allowed, opening.allowed);
+      else
+        openings[kept++] = opening;
+    }
+    openings.resize(kept);
+  };
+
+  settle(out_);
+  settle(in_);
+
+  std::vector<PairIds> halves;
+  auto in = in_.begin();
+
+  for (const Opening& out : out_) {
+    while (in != in_.end() && in->key() < out.key()) ++in;
+    if (in == in_.end()) break;
+    if (in->key() != out.key()) continue;
+
+    Id both = ports_.intersect(out.allowed, in->allowed);
+
+    if (both == PortTable::kNothing) continue;
+    halves.push_back({uint64_t{out.from} << 32 | out.to, both, PortTable::kNothing});
+    halves.push_back({uint64_t{out.to} << 32 | out.from, PortTable::kNothing, both});
+  }
+  std::ranges::sort(halves, {}, &PairIds::key);
+  for (size_t i = 0; i < halves.size(); i++) {
+    PairIds pair = halves[i];
+
+    if (i + 1 < halves.size() && halves[i + 1].key == pair.key) {
+      i++;
+      pair.out = std::max(pair.out, halves[i].out);  // one of them is 0, nothing
+      pair.in = std::max(pair.in, halves[i].in);
+    }
+    pairs_.push_back(pair);
+  }
+}
+
+// Gives every set of ports that some decision uses its number, and every id its word.
+Result<void> Compiler::number_port_sets() {
+  std::vector<bool> used(ports_.size());
+  FreeNumbers free(1);
+  size_t pages = 0;
+
+  for (const PairIds& pair : pairs_) used[pair.out] = used[pair.in] = true;
+  for (const auto& [number, out4, in4, out6, in6] : worlds_)
+    used[out4] = used[in4] = used[out6] = used[in6] = true;
+  for (const auto& [ports, number] : previous_.port_sets) free.take(number);
+  words_.resize(ports_.size());
+  for (Id id = 0; id < ports_.size(); id++) {
+    const Allowed& allowed = ports_[id];
+
+    words_[id] = allowed.bits;
+    if (!used[id] || (allowed.ports.tcp.empty() && allowed.ports.udp.empty())) continue;
+
+    auto [entry, is_new] = image_.numbers.port_sets.emplace(allowed.ports, 0);
+
+    if (is_new) {
+      auto known = previous_.port_sets.find(allowed.ports);
+
+      entry->second = known == previous_.port_sets.end() ? free.next() : known->second;
+      for (const auto* ranges : {&allowed.ports.tcp, &allowed.ports.udp}) {
+        int last = -1;
+
+        for (auto [first_port, last_port] : *ranges) {
+          pages += static_cast<size_t>(last_port / 64 - first_port / 64 +
+                                       (first_port / 64 == last ? 0 : 1));
+          last = last_port / 64;
+        }
+      }
+    }
+    words_[id] |= entry->second << DECIDE_SET_SHIFT;
+  }
+  if (pages > capacity_.port_pages)
+    return fail(
+        "map port_pages: the policy needs {} rows and there are {}: name fewer different sets "
+        "of "
+        "ports, or smaller ranges",
+        pages, capacity_.port_pages);
+  return {};
+}
+
+Result<void> Compiler::write_pairs() {
+  if (pairs_.size() > capacity_.pairs)
+    return fail(
+        "map pairs: the policy needs {}{} rows and there are {}: let fewer tenants name each "
+        "other "
+        "or narrow ranges",
+        pairs_.size() > capacity_.pairs * 4 ? "at least " : "", pairs_.size(), capacity_.pairs);
+  image_.pairs.reserve(pairs_.size());
+  for (const PairIds& pair : pairs_)
+    image_.pairs.emplace(pair.key, abi::pair{.out = words_[pair.out], .in = words_[pair.in]});
+
+  for (const auto& [number, out4, in4, out6, in6] : worlds_) {
+    abi::tenant_policy& row = image_.tenants.at(number);
+
+    row.world_out = words_[out4];
+    row.world_in = words_[in4];
+    row.world6_out = words_[out6];
+    row.world6_in = words_[in6];
+  }
+  return {};
+}
+
+Result<void> Compiler::check_endpoints() const {
+  auto first6 = image_.endpoints.lower_bound(Prefix{Address{Family::kIpv6, {}}, 0});
+  auto needed = static_cast<size_t>(std::distance(first6, image_.endpoints.end()));
+
+  if (needed > capacity_.endpoints6)
+    return fail("map endpoints6: the policy needs {} rows and there are {}: join IPv6 ranges",
+                needed, capacity_.endpoints6);
+  return {};
+}
+
+Result<Image> Compiler::run() {
+  if (auto numbered = number_tenants(); !numbered) return std::move(numbered.error());
+  own_ranges();
+  zones_ = find_zones(policy_, previous_, owned_);
+  place_endpoints();
+  if (auto checked = check_endpoints(); !checked) return std::move(checked.error());
+
+  decide_lane();
+  for (const auto& [name, tenant] : policy_.tenants) {
+    uint16_t number = numbers_.at(name);
+
+    image_.tenants.emplace(number, tenant_row(tenant));
+    read_tenant(tenant, number);
+    if (pairs_.size() > capacity_.pairs * 4) break;  // hopeless: no need to fill the memory
+  }
+  pair_tenants();
+  if (auto numbered = number_port_sets(); !numbered) return std::move(numbered.error());
+  if (auto written = write_pairs(); !written) return std::move(written.error());
+  return std::move(image_);
+}
+
+}  // namespace
+
+Result<Image> compile(const Policy& policy, const Numbers& previous, const Capacity& capacity) {
+  return Compiler(policy, previous, capacity).run();
+}
+
+}  // namespace partywall::policy

@@ -1,0 +1,15 @@
+// agent/policy/rows.h: one tenant's row of the map tenants, but for its world rules. Pure.
+#ifndef PARTYWALL_AGENT_POLICY_ROWS_H
+#define PARTYWALL_AGENT_POLICY_ROWS_H
+
+#include "agent/policy/policy.h"
+#include "maps/abi/tenants.h"
+
+namespace partywall::policy {
+
+// Flags, limits and home ranges. The world's decisions stay 0.
+abi::tenant_policy tenant_row(const Tenant& tenant);
+
+}  // namespace partywall::policy
+
+#endif

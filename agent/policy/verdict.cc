@@ -1,0 +1,294 @@
+// agent/policy/verdict.cc: walks the rules as they were written. Pure; shares nothing with
+// compile.
+#include "agent/policy/verdict.h"
+
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+
+#include "agent/policy/zones.h"
+
+namespace partywall::policy {
+namespace {
+
+constexpr int kIcmp4 = IPPROTO_ICMP;
+constexpr int kIcmp6 = IPPROTO_ICMPV6;
+
+using Rules = std::optional<std::vector<Rule>>;
+
+abi::peer_class class_of(abi::reason reason) {
+  switch (reason) {
+#define X(name, label, peer_class, sentence) \
+  case abi::REASON_##name:                   \
+    return abi::CLASS_##peer_class;
+    PARTYWALL_REASONS(X)
+#undef X
+    default:
+      return abi::CLASS_UNKNOWN;
+  }
+}
+
+bool is_loopback(const Address& address) {
+  if (address.family == Family::kIpv4) return address.bytes[0] == 127;
+
+  Address one{Family::kIpv6, {}};
+
+  one.bytes[15] = 1;
+  return address == one;
+}
+
+std::optional<Protocol> protocol_of(uint8_t number, Family family) {
+  if (number == IPPROTO_TCP) return Protocol::kTcp;
+  if (number == IPPROTO_UDP) return Protocol::kUdp;
+  if (number == (family == Family::kIpv4 ? kIcmp4 : kIcmp6)) return Protocol::kIcmp;
+  return std::nullopt;
+}
+
+// Whether `ports` holds this protocol and port.
+bool holds(const std::optional<std::vector<PortRange>>& ports, Protocol protocol,
+           uint16_t port) {
+  if (!ports) return true;
+  return std::ranges::any_of(*ports, [&](const PortRange& range) {
+    return range.protocol == protocol &&
+           (protocol == Protocol::kIcmp || (range.first <= port && port <= range.last));
+  });
+}
+
+// The part of two lists of ports that both hold is not empty.
+bool meet(const std::optional<std::vector<PortRange>>& a,
+          const std::optional<std::vector<PortRange>>& b) {
+  if (!a) return !b || !b->empty();
+  if (!b) return !a->empty();
+  for (const PortRange& one : *a)
+    for (const PortRange& other : *b)
+      if (one.protocol == other.protocol &&
+          (one.protocol == Protocol::kIcmp ||
+           (one.first <= other.last && other.first <= one.last)))
+        return true;
+  return false;
+}
+
+bool names(const Rule& rule, const std::string& tenant) {
+  return std::ranges::any_of(rule.peers,
+                             [&](const PeerSelector& peer) { return peer.tenant == tenant; });
+}
+
+bool names(const Rule& rule, const Address& address) {
+  return std::ranges::any_of(rule.peers, [&](const PeerSelector& peer) {
+    if (!peer.cidr || !peer.cidr->contains(address)) return false;
+    if (is_multicast(address) && !is_multicast(*peer.cidr)) return false;
+    return std::ranges::none_of(peer.except,
+                                [&](const Prefix& hole) { return hole.contains(address); });
+  });
+}
+
+// The first rule of a list that names the peer and holds the port.
+template <typename Peer>
+const Rule* find_rule(const Rules& rules, const Peer& peer, Protocol protocol, uint16_t port) {
+  if (!rules) return nullptr;
+  for (const Rule& rule : *rules)
+    if (names(rule, peer) && holds(rule.ports, protocol, port)) return &rule;
+  return nullptr;
+}
+
+// What one question to the rules came to.
+struct Answer {
+  bool allow = false;
+  bool any_rule = false;  // something is allowed between the two, on whatever port
+  const Rule* egress_rule = nullptr;
+  const Rule* ingress_rule = nullptr;
+};
+
+class Judge {
+ public:
+  Judge(const Policy& policy, const Flow& flow) : policy_(policy), flow_(flow) {}
+
+  Verdict run();
+
+ private:
+  Verdict say(abi::reason reason);
+  Verdict say(abi::reason reason, const Answer& answer);
+  std::string owner_of(const Address& address) const;
+  bool owns_source() const;
+  bool egress() const { return flow_.direction == abi::DIRECTION_EGRESS; }
+
+  Verdict judge_peer();
+  Verdict judge_tenant(Protocol protocol);
+  const Infrastructure* find_lane(Protocol protocol) const;
+  Verdict judge_world(Protocol protocol);
+  Answer between(const Tenant& sender, const Tenant& receiver, Protocol protocol,
+                 uint16_t port) const;
+  Answer ask_world(abi::direction opened, Protocol protocol, uint16_t port) const;
+
+  const Policy& policy_;
+  const Flow& flow_;
+  const Tenant* own_ = nullptr;
+  std::string peer_tenant_;
+};
+
+Verdict Judge::say(abi::reason reason) {
+  Verdict verdict;
+
+  verdict.allow = reason < abi::REASON_FIRST_DENY;
+  verdict.audit = own_ && own_->mode == Mode::kAudit;
+  verdict.reason = reason;
+  verdict.peer_class = class_of(reason);
+  verdict.peer_tenant = peer_tenant_;
+  return verdict;
+}
+
+Verdict Judge::say(abi::reason reason, const Answer& answer) {
+  Verdict verdict = say(reason);
+
+  verdict.egress_rule = answer.egress_rule;
+  verdict.ingress_rule = answer.ingress_rule;
+  return verdict;
+}
+
+std::string Judge::owner_of(const Address& address) const {
+  for (const auto& [name, tenant] : policy_.tenants)
+    for (const Prefix& range : tenant.addresses)
+      if (range.contains(address)) return name;
+  return "";
+}
+
+bool Judge::owns_source() const {
+  std::string owner = owner_of(*flow_.local);
+
+  return owner == own_->name || (owner.empty() && own_->addresses.empty());
+}
+
+Verdict Judge::run() {
+  auto own = policy_.tenants.find(flow_.tenant);
+
+  if (own == policy_.tenants.end()) return say(abi::REASON_DENY_UNKNOWN_CGROUP);
+  own_ = &own->second;
+  if (egress()) {
+    if (flow_.loopback || is_loopback(flow_.peer)) return say(abi::REASON_ALLOW_LOOPBACK);
+    if (flow_.local && !owns_source()) return say(abi::REASON_DENY_SOURCE);
+  } else if (flow_.loopback && flow_.loopback_tenant.empty()) {
+    return say(abi::REASON_ALLOW_HOST_PROCESS);
+  }
+  peer_tenant_ = flow_.loopback ? flow_.loopback_tenant : owner_of(flow_.peer);
+  return judge_peer();
+}
+
+Verdict Judge::judge_peer() {
+  if (peer_tenant_ == own_->name) return say(abi::REASON_ALLOW_SAME_TENANT);
+
+  auto protocol = protocol_of(flow_.protocol, flow_.peer.family);
+
+  if (!protocol) return say(abi::REASON_DENY_PROTOCOL);
+  if (!peer_tenant_.empty()) return judge_tenant(*protocol);
+  if (const Infrastructure* entry = find_lane(*protocol)) {
+    Verdict verdict = say(abi::REASON_ALLOW_INFRASTRUCTURE);
+
+    verdict.infrastructure = entry;
+    return verdict;
+  }
+  return judge_world(*protocol);
+}
+
+// A flow between two tenants needs a rule on both sides, for the same port.
+Answer Judge::between(const Tenant& sender, const Tenant& receiver, Protocol protocol,
+                      uint16_t port) const {
+  Answer answer;
+
+  answer.egress_rule = find_rule(sender.egress, receiver.name, protocol, port);
+  answer.ingress_rule = find_rule(receiver.ingress, sender.name, protocol, port);
+  answer.allow = answer.egress_rule && answer.ingress_rule;
+  if (!sender.egress || !receiver.ingress) return answer;
+  for (const Rule& out : *sender.egress)
+    for (const Rule& in : *receiver.ingress)
+      if (names(out, receiver.name) && names(in, sender.name) && meet(out.ports, in.ports))
+        answer.any_rule = true;
+  return answer;
+}
+
+Verdict Judge::judge_tenant(Protocol protocol) {
+  auto peer = policy_.tenants.find(peer_tenant_);
+
+  if (peer == policy_.tenants.end()) return say(abi::REASON_DENY_TENANT);
+
+  const Tenant& other = peer->second;
+  const Tenant& sender = egress() ? *own_ : other;
+  const Tenant& receiver = egress() ? other : *own_;
+  uint16_t port = egress() ? flow_.peer_port : flow_.local_port;
+  Answer forward = between(sender, receiver, protocol, port);
+
+  if (forward.allow) return say(abi::REASON_ALLOW_TENANT_RULE, forward);
+  if (!flow_.opens) {
+    uint16_t reply_port = egress() ? flow_.local_port : flow_.peer_port;
+    Answer backward = between(receiver, sender, protocol, reply_port);
+
+    if (backward.allow) return say(abi::REASON_ALLOW_TENANT_REPLY, backward);
+  }
+  return say(forward.any_rule ? abi::REASON_DENY_TENANT_PORT : abi::REASON_DENY_TENANT,
+             forward);
+}
+
+// The entry of the lane that lets the flow pass, as itself or as a reply.
+const Infrastructure* Judge::find_lane(Protocol protocol) const {
+  auto find = [&](abi::direction opened, uint16_t port) -> const Infrastructure* {
+    for (const Infrastructure& entry : policy_.infrastructure)
+      if (entry.direction == opened && entry.cidr.contains(flow_.peer) &&
+          (!is_multicast(flow_.peer) || is_multicast(entry.cidr)) &&
+          holds(entry.ports, protocol, port))
+        return &entry;
+    return nullptr;
+  };
+  auto against = egress() ? abi::DIRECTION_INGRESS : abi::DIRECTION_EGRESS;
+
+  if (const auto* entry = find(flow_.direction, egress() ? flow_.peer_port : flow_.local_port))
+    return entry;
+  return flow_.opens ? nullptr : find(against, egress() ? flow_.local_port : flow_.peer_port);
+}
+
+// Whether the tenant may open a flow to the peer (egress), or the peer to the tenant (ingress).
+Answer Judge::ask_world(abi::direction opened, Protocol protocol, uint16_t port) const {
+  bool out = opened == abi::DIRECTION_EGRESS;
+  const Rules& rules = out ? own_->egress : own_->ingress;
+  Answer answer;
+
+  if (!rules) {
+    auto tier = policy_.tiers.find(own_->tier);
+    const Tier plan = tier == policy_.tiers.end() ? Tier{} : tier->second;
+
+    answer.allow = !is_multicast(flow_.peer) &&
+                   (out ? plan.world_egress : plan.world_ingress) == WorldDefault::kAllow;
+    answer.any_rule = answer.allow;
+    return answer;
+  }
+  const Rule* rule = find_rule(rules, flow_.peer, protocol, port);
+
+  (out ? answer.egress_rule : answer.ingress_rule) = rule;
+  answer.allow = rule;
+  answer.any_rule = std::ranges::any_of(*rules, [&](const Rule& other) {
+    return names(other, flow_.peer) && (!other.ports || !other.ports->empty());
+  });
+  return answer;
+}
+
+Verdict Judge::judge_world(Protocol protocol) {
+  Answer forward =
+      ask_world(flow_.direction, protocol, egress() ? flow_.peer_port : flow_.local_port);
+
+  if (forward.allow) return say(abi::REASON_ALLOW_WORLD, forward);
+  if (!flow_.opens) {
+    auto against = egress() ? abi::DIRECTION_INGRESS : abi::DIRECTION_EGRESS;
+    Answer backward =
+        ask_world(against, protocol, egress() ? flow_.local_port : flow_.peer_port);
+
+    if (backward.allow) return say(abi::REASON_ALLOW_WORLD_REPLY, backward);
+  }
+  if (is_multicast(flow_.peer)) return say(abi::REASON_DENY_MULTICAST);
+  return say(forward.any_rule ? abi::REASON_DENY_WORLD_PORT : abi::REASON_DENY_WORLD);
+}
+
+}  // namespace
+
+Verdict judge(const Policy& policy, const Flow& flow) { return Judge(policy, flow).run(); }
+
+}  // namespace partywall::policy
