@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -11,13 +12,13 @@ namespace {
 
 int family_bits(Family family) { return family == Family::kIpv4 ? 32 : 128; }
 
+// The first `bits` bits of 64, 0 to 64.
+uint64_t mask(int bits) { return bits <= 0 ? 0 : ~uint64_t{0} << (64 - std::min(bits, 64)); }
+
 // Whether the first `bits` bits of two addresses are equal.
 bool same_start(const Address& a, const Address& b, int bits) {
-  auto whole = static_cast<size_t>(bits / 8);
-
-  if (std::memcmp(a.bytes.data(), b.bytes.data(), whole) != 0) return false;
-  if (bits % 8 == 0) return true;
-  return ((a.bytes[whole] ^ b.bytes[whole]) >> (8 - bits % 8)) == 0;
+  return ((a.half(0) ^ b.half(0)) & mask(bits)) == 0 &&
+         ((a.half(8) ^ b.half(8)) & mask(bits - 64)) == 0;
 }
 
 Address cut(Address address, int bits) {

@@ -3,8 +3,10 @@
 #define PARTYWALL_AGENT_POLICY_PREFIX_H
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -18,7 +20,22 @@ enum class Family : uint8_t { kIpv4, kIpv6 };
 struct Address {
   Family family = Family::kIpv4;
   std::array<uint8_t, 16> bytes{};
-  auto operator<=>(const Address&) const = default;
+
+  bool operator==(const Address&) const = default;
+  // As the default one would, eight bytes at a time: 100,000 ranges are sorted for each policy.
+  std::strong_ordering operator<=>(const Address& other) const {
+    if (auto order = family <=> other.family; order != 0) return order;
+    if (auto order = half(0) <=> other.half(0); order != 0) return order;
+    return half(8) <=> other.half(8);
+  }
+  // Eight bytes as a number that counts in their order.
+  uint64_t half(size_t from) const {
+    uint64_t value;
+
+    std::memcpy(&value, &bytes[from], sizeof(value));
+    if constexpr (std::endian::native == std::endian::little) value = __builtin_bswap64(value);
+    return value;
+  }
 };
 
 // Canonical: no bit beyond `bits` is set. Order: family, address, length; so a range stands

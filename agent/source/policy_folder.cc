@@ -57,6 +57,14 @@ Result<std::string> read_all(int fd, size_t most) {
   return text;
 }
 
+policy::Problem problem_of(const std::string& file, const Error& error) {
+  policy::Problem problem;
+
+  problem.at.file = file;
+  problem.message = error.message();
+  return problem;
+}
+
 }  // namespace
 
 Result<PolicyFolder> PolicyFolder::open(std::string path) {
@@ -202,7 +210,7 @@ policy::ParsedPolicy PolicyFolder::read(
   if (!entries) {
     policy::ParsedPolicy nothing;
 
-    nothing.problems.push_back({{path_}, "", entries.error().message()});
+    nothing.problems.push_back(problem_of(path_, entries.error()));
     return nothing;
   }
   std::map<std::string, Cached> cache;
@@ -215,7 +223,7 @@ policy::ParsedPolicy PolicyFolder::read(
     auto loaded = load(entry, known == cache_.end() ? nullptr : &known->second, bytes_left);
 
     if (!loaded) {
-      unread.push_back({{entry.name}, "", loaded.error().message()});
+      unread.push_back(problem_of(entry.name, loaded.error()));
       continue;
     }
     files.push_back(loaded->file);
