@@ -12,8 +12,8 @@
 namespace partywall {
 namespace {
 
-// Reads the configuration file as CLI11 wants it: the scalars of its top-level mapping. The list
-// `infrastructure` is policy and is read as such (policy::parse_infrastructure).
+// Reads the configuration file as CLI11 wants it: the scalars of its top-level mapping. The
+// list `infrastructure` is policy and is read as such (policy::parse_infrastructure).
 class YamlConfig : public CLI::Config {
  public:
   std::string to_config(const CLI::App* /*app*/, bool /*defaults*/, bool /*descriptions*/,
@@ -52,8 +52,8 @@ class YamlConfig : public CLI::Config {
 
       if (name == "infrastructure") continue;
       if (value->type != YAML_SCALAR_NODE)
-        throw CLI::FileError(fmt::format("line {}: {} takes one value",
-                                         key->start_mark.line + 1, name));
+        throw CLI::FileError(
+            fmt::format("line {}: {} takes one value", key->start_mark.line + 1, name));
       CLI::ConfigItem item;
 
       item.name = flag_of(name);
@@ -99,15 +99,17 @@ ParsedOptions parse_options(int argc, char** argv) {
       ->check([](const std::string& path) {
         return path.size() > 1 && path[0] == '/' && path.back() != '/'
                    ? std::string()
-                   : "a path below the cgroup2 mount, like /tenants.slice; not the root itself, "
+                   : "a path below the cgroup2 mount, like /tenants.slice; not the root "
+                     "itself, "
                      "or every system service would need a tenant";
       });
   app.add_option("--bpffs", options.bpffs, "Folder on a BPF file system for pins")
       ->capture_default_str();
   app.add_option("--metrics", options.metrics, "Address for /metrics, /healthz and /readyz")
       ->capture_default_str();
-  app.add_flag("--metrics-remote{true}", options.metrics_remote,
-               "Serve metrics on an address that is not loopback, readable by all who reach it");
+  app.add_flag(
+      "--metrics-remote{true}", options.metrics_remote,
+      "Serve metrics on an address that is not loopback, readable by all who reach it");
   app.add_option("--control-socket", options.control_socket, "Unix socket for the CLI")
       ->capture_default_str();
   app.add_option("--state-dir", options.state_dir, "Folder for the last good policy")

@@ -10,27 +10,27 @@
 
 namespace partywall {
 
-// Every flag is a key of the configuration file, too: --policy-dir is policyDir. What stands on the
-// command line wins.
+// Every flag is a key of the configuration file, too: --policy-dir is policyDir. What stands on
+// the command line wins.
 struct Options {
-  std::string config;                                // --config FILE; "" = none
-  std::string policy_dir;                            // required
-  std::string cgroup_root = "/tenants.slice";        // the managed root, below the cgroup2 mount
-  std::string bpffs = "/sys/fs/bpf/partywall";       // where pins live
-  std::string metrics = "127.0.0.1:9723";            // "" = no HTTP
-  bool metrics_remote = false;                       // allow an address that is not loopback
+  std::string config;                           // --config FILE; "" = none
+  std::string policy_dir;                       // required
+  std::string cgroup_root = "/tenants.slice";   // the managed root, below the cgroup2 mount
+  std::string bpffs = "/sys/fs/bpf/partywall";  // where pins live
+  std::string metrics = "127.0.0.1:9723";       // "" = no HTTP
+  bool metrics_remote = false;                  // allow an address that is not loopback
   std::string control_socket = "/run/partywall/agent.sock";
-  std::string state_dir = "/run/partywall";          // last good policy
-  std::string log_format = "text";                   // text, json
-  std::string log_level = "info";                    // debug, info, warn, error
-  std::string events = "none";                       // none, stdout, or a file
-  bool syscalls = true;                              // count system calls
-  uint32_t max_tenants = 1024;                       // rows of the tenant maps, 2..65535
-  std::string node;                                  // in events; "" = the host name
+  std::string state_dir = "/run/partywall";  // last good policy
+  std::string log_format = "text";           // text, json
+  std::string log_level = "info";            // debug, info, warn, error
+  std::string events = "none";               // none, stdout, or a file
+  bool syscalls = true;                      // count system calls
+  uint32_t max_tenants = 1024;               // rows of the tenant maps, 2..65535
+  std::string node;                          // in events; "" = the host name
 };
 
-// Parses arguments and the configuration file. Returns an exit code instead when there is nothing
-// more to do (--help, --version, a mistake, which has been printed).
+// Parses arguments and the configuration file. Returns an exit code instead when there is
+// nothing more to do (--help, --version, a mistake, which has been printed).
 struct ParsedOptions {
   Options options;
   std::optional<int> exit_code;

@@ -108,8 +108,7 @@ Result<void> Datapath::take_lock() {
   if (statfs(parent.c_str(), &file_system) || file_system.f_type != BPF_FS_MAGIC)
     return fail("{} is not on a BPF file system; mount one: mount -t bpf -o mode=0700 bpf {}",
                 root, parent);
-  for (const char* folder : {"", "/maps", "/links", "/programs"})
-    if (auto made = make_folder(root + folder); !made) return made;
+  if (auto made = make_pin_folders(); !made) return made;
   lock_ = Fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock_) return fail_errno(errno, "open {}", root);
   if (flock(lock_.get(), LOCK_EX | LOCK_NB))
@@ -117,6 +116,12 @@ Result<void> Datapath::take_lock() {
         "another partywalld enforces with the pins in {}; stop it first, or give this "
         "one its own --bpffs and --cgroup-root",
         root);
+  return {};
+}
+
+Result<void> Datapath::make_pin_folders() {
+  for (const char* folder : {"", "/maps", "/links", "/programs"})
+    if (auto made = make_folder(options_.pin_root + folder); !made) return made;
   return {};
 }
 
@@ -165,15 +170,18 @@ Result<void> Datapath::load() {
 
 Result<void> Datapath::start_control() {
   auto control = MappedArray<abi::control>::open(options_.pin_root, "control");
+  auto health = MappedArray<const abi::health>::open(options_.pin_root, "health");
   auto names = MappedArray<abi::tenant_name>::open(options_.pin_root, "tenant_names");
   auto counters = MappedArray<abi::tenant_counters>::open(options_.pin_root, "counters");
   auto id = source::cgroup_id(options_.cgroup_mount + options_.managed_root);
 
   if (!control) return std::move(control.error());
+  if (!health) return std::move(health.error());
   if (!names) return std::move(names.error());
   if (!counters) return std::move(counters.error());
   if (!id) return std::move(id.error());
   control_ = std::move(*control);
+  health_ = std::move(*health);
   names_ = std::move(*names);
   counters_ = std::move(*counters);
 
@@ -290,6 +298,55 @@ Result<void> Datapath::attach() {
   });
   for (Link& link : links) links_.push_back(std::move(link));
   return {};
+}
+
+Result<std::vector<std::string>> Datapath::repair() {
+  std::vector<std::string> repaired;
+  struct stat locked {};
+  struct stat there {};
+
+  // The folder itself may be gone: then the lock is on nothing that the next agent would find.
+  if (fstat(lock_.get(), &locked) || stat(options_.pin_root.c_str(), &there) ||
+      locked.st_ino != there.st_ino)
+    if (auto taken = take_lock(); !taken) return std::move(taken.error());
+  if (auto made = make_pin_folders(); !made) return std::move(made.error());
+  for (auto& [name, object] : objects_) {
+    auto pinned = pin_maps_again(object.get(), options_.pin_root);
+
+    if (!pinned) return std::move(pinned.error());
+    for (std::string& map : *pinned) repaired.push_back(std::move(map));
+  }
+
+  size_t held = links_.size();
+  auto is_dead = [&](const Link& link) {
+    bool tracing = std::ranges::find(kTracingPrograms, link.name) != kTracingPrograms.end() ||
+                   link.name == kSyscallProgram;
+
+    return !is_alive(link, program_id(link.name), tracing ? 0 : control_[0].root_cgroup_id);
+  };
+
+  for (const Link& link : links_) {
+    if (is_dead(link)) {
+      repaired.push_back(link.name);
+      continue;
+    }
+    auto pinned = pin_again(link, options_.pin_root);
+
+    if (!pinned) return std::move(pinned.error());
+    if (*pinned) repaired.push_back(link.name);
+  }
+  std::erase_if(links_, is_dead);
+  if (links_.size() == held) return repaired;
+  if (auto attached = attach(); !attached) return std::move(attached.error());
+  return repaired;
+}
+
+// 0 when there is no such program.
+uint32_t Datapath::program_id(std::string_view program) const {
+  bpf_prog_info info{};
+  __u32 size = sizeof(info);
+
+  return bpf_obj_get_info_by_fd(program_fd(program), &info, &size) ? 0 : info.id;
 }
 
 int Datapath::program_fd(std::string_view program) const {

@@ -47,6 +47,10 @@ class Datapath {
   // attachments() shows a gap.
   Result<void> attach();
 
+  // What somebody detached, replaced or unpinned is attached and pinned again; says what it
+  // was, one word each ("packet_egress"). Empty: all is as it should be.
+  Result<std::vector<std::string>> repair();
+
   // The tenant numbers that the maps hold from before: seed for compile().
   policy::Numbers numbers() const;
 
@@ -54,6 +58,8 @@ class Datapath {
   const Sides& sides() const { return *sides_; }
   uint32_t side_in_force() const { return control_[0].side; }
   uint64_t generation() const { return control_[0].generation; }
+  uint64_t enforced_at_unix_ns() const { return control_[0].enforced_at_unix_ns; }
+  abi::health health() const { return health_[0]; }
   uint64_t managed_root_id() const { return control_[0].root_cgroup_id; }
   bool counts_syscalls() const { return counts_syscalls_; }
   const std::string& syscalls_refused() const { return syscalls_refused_; }
@@ -65,10 +71,12 @@ class Datapath {
  private:
   Datapath() = default;
   Result<void> take_lock();
+  Result<void> make_pin_folders();
   Result<void> check_schema() const;
   Result<void> load();
   Result<void> start_control();
   void release_numbers(const policy::Image& image);
+  uint32_t program_id(std::string_view program) const;
 
   DatapathOptions options_;
   Fd lock_;
@@ -76,6 +84,7 @@ class Datapath {
   std::vector<std::pair<std::string, Object>> objects_;
   std::vector<Link> links_;
   MappedArray<abi::control> control_;
+  MappedArray<const abi::health> health_;
   MappedArray<abi::tenant_name> names_;
   MappedArray<abi::tenant_counters> counters_;
   std::unique_ptr<Sides> sides_;

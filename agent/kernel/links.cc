@@ -13,17 +13,23 @@
 namespace partywall::kernel {
 namespace {
 
+std::optional<bpf_link_info> info_of(int link_fd) {
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+
+  if (bpf_obj_get_info_by_fd(link_fd, &info, &size)) return std::nullopt;
+  return info;
+}
+
 // The pinned link, if it is alive on that cgroup.
 std::optional<Fd> living_link(const std::string& pin, uint64_t cgroup_id) {
   Fd fd(bpf_obj_get(pin.c_str()));
 
   if (!fd) return std::nullopt;
 
-  bpf_link_info info{};
-  __u32 size = sizeof(info);
+  auto info = info_of(fd.get());
 
-  if (bpf_obj_get_info_by_fd(fd.get(), &info, &size)) return std::nullopt;
-  if (info.type != BPF_LINK_TYPE_CGROUP || info.cgroup.cgroup_id != cgroup_id)
+  if (!info || info->type != BPF_LINK_TYPE_CGROUP || info->cgroup.cgroup_id != cgroup_id)
     return std::nullopt;
   return fd;
 }
@@ -89,6 +95,24 @@ Result<Link> attach_tracing(const bpf_program* program, std::string_view pin_roo
   if (auto pinned = pin_over(fd.get(), link_pin(pin_root, name)); !pinned)
     return std::move(pinned.error());
   return Link{name, std::move(fd)};
+}
+
+bool is_alive(const Link& link, uint32_t program_id, uint64_t cgroup_id) {
+  auto info = info_of(link.fd.get());
+
+  return info && info->prog_id == program_id &&
+         (cgroup_id == 0 || info->cgroup.cgroup_id == cgroup_id);
+}
+
+Result<bool> pin_again(const Link& link, std::string_view pin_root) {
+  std::string pin = link_pin(pin_root, link.name);
+  Fd pinned(bpf_obj_get(pin.c_str()));
+  auto held = info_of(link.fd.get());
+  auto found = pinned ? info_of(pinned.get()) : std::nullopt;
+
+  if (held && found && held->id == found->id) return false;
+  if (auto done = pin_over(link.fd.get(), pin); !done) return std::move(done.error());
+  return true;
 }
 
 Result<void> detach(std::string_view name, std::string_view pin_root) {

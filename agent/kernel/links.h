@@ -30,6 +30,13 @@ Result<Link> attach_to_cgroup(const bpf_program* program, int cgroup_fd, uint64_
 // Attaches a tp_btf program. The new link replaces the pinned one; for an instant both run.
 Result<Link> attach_tracing(const bpf_program* program, std::string_view pin_root);
 
+// Whether the link still does what it was made for: runs `program_id`, and at `cgroup_id` when
+// that is not 0. Asked of the kernel: that a pin or a descriptor exists proves nothing.
+bool is_alive(const Link& link, uint32_t program_id, uint64_t cgroup_id);
+
+// Pins a held link again when its pin is gone or somebody else's. Returns whether it was.
+Result<bool> pin_again(const Link& link, std::string_view pin_root);
+
 // Detaches a link and removes its pin. Not there is no failure.
 Result<void> detach(std::string_view name, std::string_view pin_root);
 

@@ -2,6 +2,7 @@
 #include "agent/kernel/objects.h"
 
 #include <bpf/bpf.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -124,6 +125,20 @@ Result<Object> load_object(const ObjectSpec& spec, std::string_view pin_root,
       return fail_errno(error, "pin map {}", pin);
   }
   return object;
+}
+
+Result<std::vector<std::string>> pin_maps_again(bpf_object* object, std::string_view pin_root) {
+  std::vector<std::string> pinned;
+  bpf_map* map = nullptr;
+
+  bpf_object__for_each_map(map, object) {
+    std::string pin = map_pin(pin_root, bpf_map__name(map));
+
+    if (bpf_map__is_internal(map) || access(pin.c_str(), F_OK) == 0) continue;
+    if (bpf_obj_pin(bpf_map__fd(map), pin.c_str())) return fail_errno(errno, "pin map {}", pin);
+    pinned.emplace_back(bpf_map__name(map));
+  }
+  return pinned;
 }
 
 }  // namespace partywall::kernel

@@ -40,6 +40,9 @@ struct Sizes {
 Result<Object> load_object(const ObjectSpec& spec, std::string_view pin_root,
                            const Sizes& sizes);
 
+// Pins the object's maps again whose pins are gone. Returns their names.
+Result<std::vector<std::string>> pin_maps_again(bpf_object* object, std::string_view pin_root);
+
 // Collects what libbpf says at warning level, in place of printing it.
 void capture_libbpf_log();
 std::string last_libbpf_warning();

@@ -196,9 +196,18 @@ Result<PolicyFolder::Cached> PolicyFolder::load(const Entry& entry, const Cached
   if (!text) return std::move(text.error()).within("read policy file");
   // A file that grows meanwhile is closed later, which is noticed and read again.
   now.settled = now.settled && text->size() == size;
-  now.file = std::make_shared<const policy::ParsedFile>(policy::parse_file(entry.name, *text));
+  now.text = std::make_shared<const std::string>(std::move(*text));
+  now.file =
+      std::make_shared<const policy::ParsedFile>(policy::parse_file(entry.name, *now.text));
   files_parsed_++;
   return now;
+}
+
+std::vector<PolicySource> PolicyFolder::sources() const {
+  std::vector<PolicySource> all;
+
+  for (const auto& [name, cached] : cache_) all.push_back({name, cached.text});
+  return all;
 }
 
 policy::ParsedPolicy PolicyFolder::read(

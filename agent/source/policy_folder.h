@@ -20,6 +20,14 @@ inline constexpr size_t kMaxPolicyFiles = 10'000;
 inline constexpr size_t kMaxPolicyFileBytes = 8 << 20;
 inline constexpr size_t kMaxPolicyBytes = 64 << 20;  // of all files together
 
+// A file as it was read: what it is called in messages, and its bytes. Two readings share the
+// text of a file that did not change.
+struct PolicySource {
+  std::string name;
+  std::shared_ptr<const std::string> text;
+  bool operator==(const PolicySource&) const = default;
+};
+
 // A folder of *.yaml and *.yml, in the order of their names; hidden files and what is no file
 // (or a link to one) are passed over. Or a single file. One thread.
 class PolicyFolder {
@@ -33,6 +41,9 @@ class PolicyFolder {
   // inside the folder ("acme.yaml:12:15"); a single file as `path`.
   policy::ParsedPolicy read(const std::vector<policy::Infrastructure>& infrastructure,
                             std::string_view managed_root);
+
+  // The files that the last read() could read.
+  std::vector<PolicySource> sources() const;
 
   // How many files the last read() had to parse, and how many there were.
   size_t files_parsed() const { return files_parsed_; }
@@ -56,6 +67,7 @@ class PolicyFolder {
   struct Cached {
     Stamp stamp;
     bool settled = false;  // written long enough ago for another write to have another time
+    std::shared_ptr<const std::string> text;
     std::shared_ptr<const policy::ParsedFile> file;
   };
   // A file of the folder: what it is called, and where it is.

@@ -23,8 +23,8 @@ struct verdict_event {
   __u32 wire_bytes;  // 0 for calls
   __u16 tenant;
   __u16 protocol;    // IPPROTO_*
-  __u16 local_port;  // host order; 0 when there is none. ICMP: the type
-  __u16 peer_port;   // host order; 0 when there is none. ICMP: the code
+  __u16 local_port;  // host order; 0 when there is none. ICMP: the type stands for the sender's
+  __u16 peer_port;   // port, the code for the receiver's
   __u8 reason;       // enum reason
   __u8 peer_class;   // enum peer_class
   __u8 hook;         // enum hook

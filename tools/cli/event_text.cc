@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
+#include "maps/words.h"
 #include "tools/cli/output.h"
 #include "tools/cli/table.h"
-#include "tools/cli/words.h"
 
 namespace partywall::cli {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <netinet/in.h>
 
+#include "maps/words.h"
 #include "tools/cli/table.h"
-#include "tools/cli/words.h"
 
 namespace partywall::cli {
 namespace {

@@ -1,11 +1,11 @@
 // tools/cli/tenant_page.cc: lays the page out, section by section. Pure.
 #include "tools/cli/tenant_page.h"
 
+#include "maps/words.h"
 #include "tools/cli/explain_text.h"
 #include "tools/cli/quantity.h"
 #include "tools/cli/table.h"
 #include "tools/cli/usage_json.h"
-#include "tools/cli/words.h"
 
 namespace partywall::cli {
 namespace {

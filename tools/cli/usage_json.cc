@@ -1,7 +1,7 @@
 // tools/cli/usage_json.cc: arrays by number -> objects by name. Pure.
 #include "tools/cli/usage_json.h"
 
-#include "tools/cli/words.h"
+#include "maps/words.h"
 
 namespace partywall::cli {
 namespace {

@@ -1,9 +1,11 @@
 // tools/cli/usage_sum.cc: adds cells up by class and by reason. Pure.
 #include "tools/cli/usage_sum.h"
 
+#include <algorithm>
 #include <numeric>
 
-#include "tools/cli/words.h"
+#include "maps/counter_rows.h"
+#include "maps/words.h"
 
 namespace partywall::cli {
 namespace {
@@ -85,27 +87,22 @@ uint64_t TenantUsage::calls_denied_total() const {
 
 TenantUsage sum_counters(std::span<const abi::tenant_counters> rows, uint32_t max_tenants,
                          uint32_t tenant) {
+  abi::tenant_counters counters = sum_rows(rows, max_tenants, tenant);
   TenantUsage usage;
 
-  for (size_t row = tenant; max_tenants && row < rows.size(); row += max_tenants) {
-    const abi::tenant_counters& counters = rows[row];
+  for (unsigned direction = 0; direction < abi::DIRECTION_COUNT; direction++) {
+    for_each_cell(usage.direction[direction], [&](Sum& sum, unsigned cell) {
+      const abi::traffic& traffic = counters.cell[direction][cell];
 
-    for (unsigned direction = 0; direction < abi::DIRECTION_COUNT; direction++) {
-      for_each_cell(usage.direction[direction], [&](Sum& sum, unsigned cell) {
-        const abi::traffic& traffic = counters.cell[direction][cell];
-
-        sum += {traffic.bytes, traffic.packets};
-      });
-      usage.direction[direction].connections += counters.connections_opened[direction];
-    }
-    for (unsigned reason = 0; reason < abi::REASON_COUNT; reason++) {
-      usage.calls_denied[reason] += counters.calls_denied[reason];
-      usage.calls_would_deny[reason] += counters.calls_would_deny[reason];
-    }
-    usage.events_sent += counters.events_sent;
-    usage.events_throttled += counters.events_throttled;
-    usage.events_dropped += counters.events_dropped;
+      sum += {traffic.bytes, traffic.packets};
+    });
+    usage.direction[direction].connections = counters.connections_opened[direction];
   }
+  std::ranges::copy(counters.calls_denied, usage.calls_denied.begin());
+  std::ranges::copy(counters.calls_would_deny, usage.calls_would_deny.begin());
+  usage.events_sent = counters.events_sent;
+  usage.events_throttled = counters.events_throttled;
+  usage.events_dropped = counters.events_dropped;
   return usage;
 }
 

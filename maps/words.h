@@ -1,12 +1,12 @@
-// tools/cli/words.h: reasons and classes in words, from the X macros of maps/abi. Pure.
-#ifndef PARTYWALL_TOOLS_CLI_WORDS_H
-#define PARTYWALL_TOOLS_CLI_WORDS_H
+// maps/words.h: reasons and classes in words, from the X macros of maps/abi. Pure.
+#ifndef PARTYWALL_MAPS_WORDS_H
+#define PARTYWALL_MAPS_WORDS_H
 
 #include <array>
 
 #include "maps/abi/reasons.h"
 
-namespace partywall::cli {
+namespace partywall {
 
 struct ReasonWords {
   const char* name;      // "DENY_TENANT"
@@ -38,6 +38,6 @@ inline constexpr std::array<const char*, abi::DIRECTION_COUNT> kDirections = {"e
 inline constexpr bool is_limit(unsigned reason) { return reason >= abi::REASON_FIRST_LIMIT; }
 inline constexpr bool is_denial(unsigned reason) { return reason >= abi::REASON_FIRST_DENY; }
 
-}  // namespace partywall::cli
+}  // namespace partywall
 
 #endif

@@ -1,0 +1,419 @@
+// agent/agent.cc: the stages of the agent, in the order in which a policy flows through them.
+#include "agent/agent.h"
+
+#include <fmt/chrono.h>
+#include <malloc.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "agent/kernel/attachments.h"
+#include "agent/policy/compile.h"
+#include "agent/source/cgroup_tree.h"
+#include "agent/version.h"
+
+namespace partywall {
+namespace {
+
+using observe::Metric;
+using std::chrono::steady_clock;
+
+constexpr std::chrono::seconds kLookAfterEvery(2);
+constexpr size_t kMostProblemsLogged = 20;
+constexpr size_t kMostProblemsKept = 100;
+
+std::string host_name() {
+  char name[256] = {};
+
+  return gethostname(name, sizeof(name) - 1) ? "unknown" : name;
+}
+
+double seconds_since(steady_clock::time_point start) {
+  return std::chrono::duration<double>(steady_clock::now() - start).count();
+}
+
+Result<std::string> read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+
+  if (!file) return fail_errno(errno, "read {}", path);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+std::vector<std::string> lines_of(const std::vector<policy::Problem>& problems) {
+  std::vector<std::string> lines;
+
+  for (const policy::Problem& problem : problems) lines.push_back(to_string(problem));
+  return lines;
+}
+
+void tell_systemd(const char* state) { sd_notify(0, state); }
+
+}  // namespace
+
+Agent::Agent(Options options)
+    : options_(std::move(options)), last_good_(options_.state_dir, options_.policy_dir) {
+  if (options_.node.empty()) options_.node = host_name();
+}
+
+Result<std::unique_ptr<Agent>> Agent::start(const Options& options) {
+  std::unique_ptr<Agent> agent(new Agent(options));
+
+  if (auto read = agent->read_config(); !read) return std::move(read.error());
+
+  auto mount = source::cgroup2_mount();
+
+  if (!mount) return std::move(mount.error());
+  agent->mount_ = *mount;
+
+  auto folder = source::PolicyFolder::open(options.policy_dir);
+
+  if (!folder) return std::move(folder.error());
+  agent->folder_ = std::make_unique<source::PolicyFolder>(std::move(*folder));
+
+  auto datapath = kernel::Datapath::open({.pin_root = options.bpffs,
+                                          .cgroup_mount = *mount,
+                                          .managed_root = options.cgroup_root,
+                                          .max_tenants = options.max_tenants,
+                                          .count_syscalls = options.syscalls});
+
+  if (!datapath) return std::move(datapath.error());
+  agent->datapath_ = std::move(*datapath);
+  agent->numbers_ = agent->datapath_->numbers();
+  if (auto serving = agent->serve(); !serving) return std::move(serving.error());
+  if (auto enforced = agent->enforce_first(); !enforced) return std::move(enforced.error());
+  if (auto attached = agent->datapath_->attach(); !attached) return std::move(attached.error());
+  agent->report_attachments();
+  if (!agent->is_ready())
+    return fail("attach: the kernel says that {} programs are not attached, {} first",
+                agent->detached_.size(), agent->detached_.front());
+  return agent;
+}
+
+Result<void> Agent::read_config() {
+  if (options_.config.empty()) return {};
+
+  auto text = read_text(options_.config);
+
+  if (!text) return std::move(text.error());
+
+  auto parsed = policy::parse_infrastructure(options_.config, *text);
+
+  if (!parsed.problems.empty())
+    return fail("the configuration cannot be used:\n  {}",
+                fmt::join(lines_of(parsed.problems), "\n  "));
+  config_text_ = std::move(*text);
+  infrastructure_ = std::move(parsed.entries);
+  return {};
+}
+
+// Opens what others read. Nobody is answered before run().
+Result<void> Agent::serve() {
+  auto loop = observe::Loop::make();
+
+  if (!loop) return std::move(loop.error());
+  loop_ = std::move(*loop);
+
+  auto events = observe::EventLog::open(
+      {.pin_root = options_.bpffs, .sink = options_.events, .node = options_.node}, metrics_);
+
+  if (!events) return std::move(events.error());
+  events_ = std::move(*events);
+
+  auto series = observe::TenantSeries::open(options_.bpffs);
+
+  if (!series) return std::move(series.error());
+  series_ = std::make_unique<observe::TenantSeries>(std::move(*series));
+
+  auto control = control::Server::start(*loop_, *events_,
+                                        {.path = options_.control_socket,
+                                         .managed_root = options_.cgroup_root,
+                                         .status = [this] { return status(); }});
+
+  if (!control) return std::move(control.error());
+  control_ = std::move(*control);
+  if (options_.metrics.empty()) return {};
+
+  auto http = observe::HttpServer::start(
+      *loop_, options_.metrics, options_.metrics_remote,
+      {{"/metrics", [this] { return metrics_page(); }},
+       {"/healthz", [] { return observe::Page{.body = "alive\n"}; }},
+       {"/readyz", [this] {
+          return is_ready() ? observe::Page{.body = "enforcing\n"}
+                            : observe::Page{.status = 503, .body = "not enforcing\n"};
+        }}});
+
+  if (!http) return std::move(http.error());
+  http_ = std::move(*http);
+  return {};
+}
+
+Result<void> Agent::enforce_first() {
+  auto parsed = folder_->read(infrastructure_, options_.cgroup_root);
+  std::vector<std::string> problems = lines_of(parsed.problems);
+
+  if (problems.empty()) {
+    auto done = enforce(std::move(parsed));
+
+    if (done) return {};
+    problems.push_back(done.error().message());
+  }
+  refuse(std::move(problems));
+
+  auto last_good = source::PolicyFolder::open(last_good_.folder());
+  auto copy = last_good ? last_good->read(infrastructure_, options_.cgroup_root)
+                        : policy::ParsedPolicy{};
+
+  if (last_good && copy.problems.empty() && !copy.policy.tiers.empty()) {
+    auto done = enforce(std::move(copy));
+
+    if (done) {
+      spdlog::warn("enforcing the last good policy, as copied to {}", last_good_.folder());
+      return {};
+    }
+    spdlog::error("the copy of the last good policy: {}", done.error().message());
+  }
+  if (datapath_->generation() > 0) {
+    spdlog::warn("keeping generation {} in force, which an earlier agent put there",
+                 datapath_->generation());
+    return {};
+  }
+  return fail(
+      "nothing is enforced: {} cannot be used, and there is no last good policy; "
+      "correct it (partywall check {})",
+      options_.policy_dir, options_.policy_dir);
+}
+
+// Policy -> image -> kernel, all of it or nothing.
+Result<void> Agent::enforce(policy::ParsedPolicy parsed) {
+  auto image = policy::compile(parsed.policy, numbers_, {.tenants = options_.max_tenants});
+
+  if (!image) return std::move(image.error());
+
+  auto shared = std::make_shared<const policy::Image>(std::move(*image));
+  auto applied = datapath_->apply(shared);
+
+  if (!applied) return std::move(applied.error()).within("put the policy into force");
+  numbers_ = shared->numbers;
+
+  std::vector<observe::TenantLabels> labels;
+
+  tenants_[0] = tenants_[1] = 0;
+  labels.reserve(parsed.policy.tenants.size());
+  for (const auto& [name, tenant] : parsed.policy.tenants) {
+    bool audit = tenant.mode == policy::Mode::kAudit;
+
+    tenants_[audit]++;
+    labels.push_back({name, tenant.tier, audit});
+  }
+  series_->set_policy(labels);
+  spdlog::info("generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
+               applied->generation, labels.size(), applied->written.total(),
+               applied->seconds * 1000);
+  return {};
+}
+
+void Agent::refuse(std::vector<std::string> problems) {
+  for (size_t i = 0; i < std::min(problems.size(), kMostProblemsLogged); i++)
+    spdlog::error("policy: {}", problems[i]);
+  if (problems.size() > kMostProblemsLogged)
+    spdlog::error("policy: and {} more; see partywall check {}",
+                  problems.size() - kMostProblemsLogged, options_.policy_dir);
+  problems_ = std::move(problems);
+  metrics_.add(Metric::kPolicyReads, 1, {{"result", "refused"}});
+}
+
+// Reads the folder again. Whatever is wrong with it, what is in force stays.
+void Agent::reload(const char* why) {
+  auto start = steady_clock::now();
+  auto parsed = folder_->read(infrastructure_, options_.cgroup_root);
+  auto sources = folder_->sources();
+  std::vector<std::string> problems = lines_of(parsed.problems);
+
+  if (problems.empty() && problems_.empty() && sources == sources_) {
+    spdlog::info("{}: the policy has not changed", why);
+    metrics_.add(Metric::kPolicyReads, 1, {{"result", "unchanged"}});
+    return;
+  }
+  if (problems.empty())
+    if (auto done = enforce(std::move(parsed)); !done)
+      problems.push_back(done.error().message());
+  if (!problems.empty()) {
+    refuse(std::move(problems));
+    spdlog::error("{}: {} cannot be used; the last good policy, generation {}, stays in force",
+                  why, options_.policy_dir, datapath_->generation());
+    return;
+  }
+  metrics_.observe(Metric::kPolicyApplySeconds, seconds_since(start));
+  metrics_.add(Metric::kPolicyReads, 1, {{"result", "applied"}});
+  problems_.clear();
+  sources_ = std::move(sources);
+  if (auto saved = last_good_.save(sources_, config_text_); !saved)
+    spdlog::warn("copy the policy in force: {}", saved.error().message());
+}
+
+void Agent::follow_cgroups() {
+  auto exposures = datapath_->membership().follow(datapath_->side_in_force());
+
+  if (!exposures) {
+    spdlog::error("follow cgroups: {}", exposures.error().message());
+    return;
+  }
+  for (double seconds : *exposures) metrics_.observe(Metric::kExposure, seconds);
+}
+
+// Attaches and pins again what somebody has taken away.
+void Agent::look_after() {
+  auto repaired = datapath_->repair();
+  std::string trouble = repaired ? "" : repaired.error().message();
+
+  if (repaired)
+    for (const std::string& name : *repaired) {
+      spdlog::error("{} was detached, replaced or unpinned by somebody; it is in place again",
+                    name);
+      metrics_.add(Metric::kReattached, 1, {{"program", name}});
+    }
+  if (!trouble.empty() && trouble != trouble_)
+    spdlog::error("look after the pins: {}", trouble);
+  trouble_ = std::move(trouble);
+  report_attachments();
+}
+
+void Agent::report_attachments() {
+  auto attachments = kernel::attachments(options_.bpffs);
+
+  detached_.clear();
+  if (!attachments) {
+    detached_.push_back(attachments.error().message());
+    return;
+  }
+  for (const kernel::Attachment& one : *attachments) {
+    metrics_.set(Metric::kAttached, one.attached, {{"program", one.name}});
+    if (!one.attached) detached_.push_back(one.name);
+  }
+}
+
+bool Agent::is_ready() const { return datapath_->generation() > 0 && detached_.empty(); }
+
+// What is cheap to know at any time is read when somebody asks.
+void Agent::read_facts() {
+  const kernel::Sides& sides = datapath_->sides();
+  size_t unclassified = 0;
+  auto number = [](auto value) { return static_cast<double>(value); };
+
+  static_cast<void>(
+      datapath_->membership().unclassified(datapath_->side_in_force(), 0, unclassified));
+  metrics_.set(Metric::kPolicyGeneration, number(datapath_->generation()));
+  metrics_.set(Metric::kPolicyApplied, number(datapath_->enforced_at_unix_ns()) / 1e9);
+  metrics_.set(Metric::kPolicyValid, problems_.empty());
+  metrics_.set(Metric::kPolicyProblems, number(problems_.size()));
+  metrics_.set(Metric::kTenants, number(tenants_[0]), {{"mode", "enforce"}});
+  metrics_.set(Metric::kTenants, number(tenants_[1]), {{"mode", "audit"}});
+  metrics_.set(Metric::kTenantsMax, number(options_.max_tenants - 1));
+  metrics_.set(Metric::kCgroups, number(datapath_->membership().known()), {{"state", "known"}});
+  metrics_.set(Metric::kCgroups, number(unclassified), {{"state", "unclassified"}});
+  metrics_.set(Metric::kMapMemory, number(datapath_->map_memory_bytes()));
+  for (auto [map, used, capacity] :
+       {std::tuple{"tenants", tenants_[0] + tenants_[1], size_t{options_.max_tenants} - 1},
+        std::tuple{"endpoints", sides.endpoint_blocks(), size_t{ENDPOINT_BLOCKS}},
+        std::tuple{"endpoints6", sides.endpoints6(), size_t{ENDPOINT6_MAX}},
+        std::tuple{"pairs", sides.pairs(), size_t{PAIR_MAX}},
+        std::tuple{"port_pages", sides.port_pages(), size_t{PORT_PAGE_MAX}}}) {
+    metrics_.set(Metric::kMapEntries, number(used), {{"map", map}});
+    metrics_.set(Metric::kMapCapacity, number(capacity), {{"map", map}});
+  }
+
+  const abi::health& health = datapath_->health();
+
+  metrics_.follow(Metric::kLosses, number(health.members_full_total),
+                  {{"kind", "cgroup_slot"}});
+  metrics_.follow(Metric::kLosses, number(health.changes_lost_total),
+                  {{"kind", "cgroup_change"}});
+  metrics_.follow(Metric::kLosses, number(health.peers_full_total), {{"kind", "udp_peer"}});
+  metrics_.follow(Metric::kLosses, number(health.syscalls_lost_total), {{"kind", "syscall"}});
+}
+
+observe::Page Agent::metrics_page() {
+  observe::Page page{.type = "text/plain; version=0.0.4; charset=utf-8"};
+
+  read_facts();
+  if (auto read = series_->append(page.body); !read)
+    spdlog::warn("scrape: {}", read.error().message());
+  page.body += metrics_.text();
+  return page;
+}
+
+std::string Agent::status() {
+  using Json = nlohmann::ordered_json;
+  std::vector<std::string> problems(
+      problems_.begin(), problems_.begin() + static_cast<ptrdiff_t>(std::min(
+                                                 problems_.size(), kMostProblemsKept)));
+  Json json = {
+      {"version", kVersion},
+      {"pid", getpid()},
+      {"node", options_.node},
+      {"started_at", fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
+                                 fmt::gmtime(std::chrono::system_clock::to_time_t(started_)))},
+      {"ready", is_ready()},
+      {"policy_dir", options_.policy_dir},
+      {"policy",
+       {{"valid", problems_.empty()},
+        {"generation", datapath_->generation()},
+        {"problem_count", problems_.size()},
+        {"problems", problems}}},
+      {"metrics", options_.metrics},
+      {"events", options_.events},
+      {"syscalls", datapath_->counts_syscalls()            ? "counted"
+                   : datapath_->syscalls_refused().empty() ? "off"
+                                                           : datapath_->syscalls_refused()},
+      {"detached", detached_}};
+
+  if (!trouble_.empty()) json["trouble"] = trouble_;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void Agent::on_stop(const char* signal) {
+  spdlog::info(
+      "{}: the agent stops; generation {} stays in force and goes on being enforced and "
+      "counted. To end enforcement: partywall uninstall",
+      signal, datapath_->generation());
+  tell_systemd("STOPPING=1");
+  loop_->stop();
+}
+
+void Agent::run() {
+  auto added = [](Result<void> result) {
+    if (!result) spdlog::error("event loop: {}", result.error().message());
+  };
+
+  added(loop_->on_readable(folder_->watch_fd(), [this] {
+    if (folder_->drain()) reload("the policy folder changed");
+  }));
+  added(loop_->on_readable(datapath_->membership().poll_fd(), [this] { follow_cgroups(); }));
+  added(loop_->on_readable(events_->poll_fd(), [this] { events_->drain(); }));
+  added(loop_->every(kLookAfterEvery, [this] { look_after(); }));
+  added(loop_->on_signal(SIGTERM, [this] { on_stop("SIGTERM"); }));
+  added(loop_->on_signal(SIGINT, [this] { on_stop("SIGINT"); }));
+  added(loop_->on_signal(SIGHUP, [this] {
+    tell_systemd("RELOADING=1");
+    reload("SIGHUP");
+    if (auto opened = events_->reopen(); !opened)
+      spdlog::error("SIGHUP: {}", opened.error().message());
+    tell_systemd("READY=1");
+  }));
+
+  // What happened while everything was set up.
+  if (folder_->drain()) reload("the policy folder changed");
+  malloc_trim(0);  // the first load leaves much behind
+  spdlog::info("ready: enforcing at {}{}, metrics on {}", mount_, options_.cgroup_root,
+               options_.metrics.empty() ? "no address" : options_.metrics);
+  tell_systemd("READY=1\nSTATUS=enforcing");
+  loop_->run();
+}
+
+}  // namespace partywall

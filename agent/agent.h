@@ -1,0 +1,79 @@
+// agent/agent.h: one node's agent: policy in, kernel told, metrics and events out. One thread,
+// one loop.
+#ifndef PARTYWALL_AGENT_AGENT_H
+#define PARTYWALL_AGENT_AGENT_H
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/control/server.h"
+#include "agent/kernel/datapath.h"
+#include "agent/last_good.h"
+#include "agent/observe/event_log.h"
+#include "agent/observe/http_server.h"
+#include "agent/observe/loop.h"
+#include "agent/observe/self_metrics.h"
+#include "agent/observe/tenant_series.h"
+#include "agent/options.h"
+#include "agent/source/policy_folder.h"
+
+namespace partywall {
+
+class Agent {
+ public:
+  // Everything up to readiness: opens the datapath, puts the first generation into force,
+  // attaches, serves. When the policy folder cannot be taken, the last good copy is enforced,
+  // else what the pins hold from before; fails when there is neither, and leaves whatever was
+  // in force as it was.
+  static Result<std::unique_ptr<Agent>> start(const Options& options);
+
+  // Follows policy, cgroups and signals until SIGTERM or SIGINT. Enforcement goes on after it.
+  void run();
+
+ private:
+  explicit Agent(Options options);
+  Result<void> read_config();
+  Result<void> serve();
+  Result<void> enforce_first();
+  Result<void> enforce(policy::ParsedPolicy parsed);
+  void reload(const char* why);
+  void follow_cgroups();
+  void look_after();
+  void on_stop(const char* signal);
+  void refuse(std::vector<std::string> problems);
+  void report_attachments();
+  void read_facts();
+  bool is_ready() const;
+  std::string status();
+  observe::Page metrics_page();
+
+  Options options_;
+  std::string mount_;  // of cgroup2
+  std::string config_text_;
+  std::vector<policy::Infrastructure> infrastructure_;
+  LastGood last_good_;
+  std::unique_ptr<observe::Loop> loop_;
+  observe::SelfMetrics metrics_;
+  std::unique_ptr<source::PolicyFolder> folder_;
+  std::unique_ptr<kernel::Datapath> datapath_;
+  std::unique_ptr<observe::EventLog> events_;
+  std::unique_ptr<observe::TenantSeries> series_;
+  std::unique_ptr<control::Server> control_;
+  std::unique_ptr<observe::HttpServer> http_;
+
+  // Of the policy in force.
+  policy::Numbers numbers_;
+  std::vector<source::PolicySource> sources_;
+  size_t tenants_[2] = {};  // enforced, in audit mode
+  // Of the folder's last reading; empty = it is what is in force.
+  std::vector<std::string> problems_;
+  std::vector<std::string> detached_;  // programs that are not attached, by name
+  std::string trouble_;                // what look_after() could not mend
+  std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
+};
+
+}  // namespace partywall
+
+#endif

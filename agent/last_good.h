@@ -1,0 +1,37 @@
+// agent/last_good.h: copies of the policy in force, for the next start and for the CLI. Best
+// effort: nothing that is enforced depends on it.
+#ifndef PARTYWALL_AGENT_LAST_GOOD_H
+#define PARTYWALL_AGENT_LAST_GOOD_H
+
+#include <string>
+#include <vector>
+
+#include "agent/source/policy_folder.h"
+#include "maps/result.h"
+
+namespace partywall {
+
+//   <state dir>/last-good/<file>        the policy files, as they were read
+//   <state dir>/last-good/.config.yaml  the agent's configuration, for its infrastructure lane
+//   <state dir>/last-good/.policy-dir   where the files came from
+class LastGood {
+ public:
+  LastGood(std::string state_dir, std::string policy_dir);
+
+  // Replaces the copies in one step. Files that did not change since the last save are linked,
+  // not written.
+  Result<void> save(const std::vector<source::PolicySource>& files,
+                    const std::string& config_text);
+
+  const std::string& folder() const { return folder_; }
+
+ private:
+  std::string state_dir_;
+  std::string policy_dir_;
+  std::string folder_;
+  std::vector<source::PolicySource> saved_;
+};
+
+}  // namespace partywall
+
+#endif
