@@ -4,19 +4,18 @@
 //
 //   bench_verdicts NAME [quick]   NAME: of its pins and managed root. Needs root.
 #include <bpf/bpf.h>
-#include <net/if.h>
 #include <sched.h>
 #include <sys/resource.h>
 
 #include <barrier>
 #include <cerrno>
-#include <cstdlib>
 #include <thread>
 
 #include "tests/bench/crowd.h"
 #include "tests/bench/empty.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/stage.h"
+#include "tests/bpf/device.h"
 #include "tests/bpf/packet.h"
 
 namespace partywall::bench {
@@ -289,17 +288,8 @@ Result<void> limit_on_cpus(Stage& stage, const Effort& effort, uint32_t ifindex)
   return {};
 }
 
-// A device to send from: the network namespace is this process's own and ends with it.
-Result<uint32_t> make_device() {
-  if (unshare(CLONE_NEWNET)) return fail_errno(errno, "make a network namespace");
-  if (std::system("ip link add bench0 type veth peer name bench1") !=
-      0)  // NOLINT(cert-env33-c)
-    return fail("make a veth in a network namespace of its own: is iproute2 installed?");
-  return if_nametoindex("bench0");
-}
-
 Result<void> run(const std::string& name, const Effort& effort) {
-  auto ifindex = make_device();
+  auto ifindex = test::make_device();
 
   if (!ifindex) return std::move(ifindex.error());
 

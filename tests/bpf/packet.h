@@ -35,8 +35,7 @@ class Packet {
   }
   static Packet icmp(const std::string& from, const std::string& to, uint8_t type,
                      uint8_t code = 0) {
-    Packet packet(from, to,
-                  to.find(':') == std::string::npos ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+    Packet packet(from, to, to.find(':') == std::string::npos ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 
     packet.put8(type).put8(code).put(6, 0);
     return packet;

@@ -27,7 +27,6 @@ using abi::REASON_DENY_UNKNOWN_CGROUP;
 using abi::REASON_DENY_WORLD;
 using abi::REASON_DENY_WORLD_PORT;
 
-constexpr uint32_t kLoopback = 1;
 constexpr uint32_t kStamp = 0x50570000;
 
 // Three tenants: web may open TCP 5432 and UDP 53 to db; guest has no rules at all.
@@ -155,7 +154,8 @@ TEST_F(ReasonsTest, WorldFollowsTheLists) {
 }
 
 TEST_F(ReasonsTest, UdpFromTheWorldNeedsAQuestion) {
-  // Each run has a socket of its own that has sent nothing; the system tests ask with real ones.
+  // Each run has a socket of its own that has sent nothing; the system tests ask with real
+  // ones.
   expect(ingress(Packet::udp(kWorld, 53, kWeb, 40000)), REASON_DENY_WORLD);
   expect(egress(Packet::udp(kWeb, 40000, kWorld, 53)), REASON_ALLOW_WORLD);
 }
@@ -170,21 +170,22 @@ TEST_F(ReasonsTest, LoopbackIsJudgedWhereItIsReceived) {
   expect(egress(Packet::syn("127.0.0.1", 40000, "127.0.0.1", 80), kLoopback),
          REASON_ALLOW_LOOPBACK);
   EXPECT_EQ(kStamp | number("web"), last_priority_);
-  expect(ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 80), kLoopback, kStamp | number("web")),
-         REASON_ALLOW_SAME_TENANT);
   expect(
-      ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 80), kLoopback, kStamp | number("guest")),
-      REASON_DENY_TENANT);
+      ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 80), kLoopback, kStamp | number("web")),
+      REASON_ALLOW_SAME_TENANT);
+  expect(ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 80), kLoopback,
+                 kStamp | number("guest")),
+         REASON_DENY_TENANT);
   expect(ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 80), kLoopback, 0),
          REASON_ALLOW_HOST_PROCESS);
   enter("db");
-  expect(
-      ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 5432), kLoopback, kStamp | number("web")),
-      REASON_ALLOW_TENANT_RULE);
+  expect(ingress(Packet::syn("127.0.0.1", 1, "127.0.0.1", 5432), kLoopback,
+                 kStamp | number("web")),
+         REASON_ALLOW_TENANT_RULE);
 }
 
 TEST_F(ReasonsTest, AStampFromOutsideMeansNothing) {
-  expect(ingress(Packet::syn(kGuest, 1, kWeb, 80), 7, kStamp | number("web")),
+  expect(ingress(Packet::syn(kGuest, 1, kWeb, 80), kDevice, kStamp | number("web")),
          REASON_DENY_TENANT);
 }
 
@@ -245,8 +246,8 @@ TEST_F(ReasonsTest, HarmlessExtensionHeadersAreWalked) {
 }
 
 TEST_F(ReasonsTest, WireBytesCountEverySegment) {
-  Outcome outcome =
-      egress(Packet::tcp(kWeb, 40000, kDb, 5432).payload(1760), 0, 20);  // 20 segments of 88
+  Outcome outcome = egress(Packet::tcp(kWeb, 40000, kDb, 5432).payload(1760), kDevice,
+                           20);  // 20 segments of 88
 
   EXPECT_EQ(1, outcome.verdict);
   EXPECT_EQ(20u, outcome.packets);
@@ -293,6 +294,7 @@ TEST_F(ReasonsTest, AFloodOfEventsIsThrottledAndCounted) {
   EXPECT_EQ(kFlood, of_web + after.events_throttled - before.events_throttled);
   EXPECT_GE(of_web, uint64_t{EVENT_BURST});
   EXPECT_GT(after.events_throttled, before.events_throttled);
+  ASSERT_FALSE(seen.empty());
   EXPECT_EQ(number("guest"), seen.back().tenant);  // its own budget is untouched
 }
 

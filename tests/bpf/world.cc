@@ -2,7 +2,6 @@
 #include "tests/bpf/world.h"
 
 #include <bpf/bpf.h>
-#include <net/if.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +14,11 @@
 namespace partywall::test {
 
 void World::SetUp() {
+  static const auto device = make_device();
+
+  ASSERT_TRUE(device) << device.error().message();
+  device_ = *device;
+
   auto mount = source::cgroup2_mount();
 
   ASSERT_TRUE(mount) << mount.error().message();
@@ -168,7 +172,7 @@ Outcome World::run(const char* program, abi::direction direction, Packet packet,
 Outcome World::egress(Packet packet, uint32_t ifindex, uint32_t gso_segs) {
   __sk_buff context{};
 
-  context.ifindex = ifindex;
+  context.ifindex = ifindex == kDevice ? device_ : ifindex;
   context.gso_segs = gso_segs;
   return run("packet_egress", abi::DIRECTION_EGRESS, std::move(packet), context);
 }
@@ -176,7 +180,7 @@ Outcome World::egress(Packet packet, uint32_t ifindex, uint32_t gso_segs) {
 Outcome World::ingress(Packet packet, uint32_t ifindex, uint32_t priority) {
   __sk_buff context{};
 
-  context.ifindex = ifindex;
+  context.ifindex = ifindex == kDevice ? device_ : ifindex;
   context.priority = priority;
   return run("packet_ingress", abi::DIRECTION_INGRESS, std::move(packet), context);
 }
