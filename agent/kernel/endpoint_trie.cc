@@ -127,7 +127,8 @@ Result<void> EndpointTrie::fill(uint32_t address, int bits, uint32_t peer) {
     if (!child) return std::move(child.error());
     block = *child;
   }
-  for (uint32_t word = first; word < first + count; word++) {
+  for (uint32_t i = 0; i < count; i++) {  // the last word of all, too: no end to compare with
+    uint32_t word = first + i;
     uint32_t& target = blocks_[bits <= 16 ? word >> 8 : block].word[word & 255];
 
     release(target);
