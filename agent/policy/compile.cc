@@ -44,6 +44,23 @@ struct WorldList {
   std::vector<Selector> ranges;
 };
 
+// One range of ports, of TCP, UDP or both, fits into the decision word; 0 for any other set.
+uint32_t range_word(const PortSet& ports) {
+  const auto& ranges = ports.tcp.empty() ? ports.udp : ports.tcp;
+  uint32_t protocols =
+      (ports.tcp.empty() ? 0 : DECIDE_TCP) | (ports.udp.empty() ? 0 : DECIDE_UDP);
+
+  if (ranges.size() != 1 || (protocols == (DECIDE_TCP | DECIDE_UDP) && ports.tcp != ports.udp))
+    return 0;
+
+  uint32_t first = ranges[0].first;
+  uint32_t more = ranges[0].second - first;
+
+  if (more > DECIDE_MORE_MAX) return 0;
+  return protocols << DECIDE_RANGE_SHIFT | more << DECIDE_MORE_SHIFT |
+         first << DECIDE_FIRST_SHIFT;
+}
+
 class Compiler {
  public:
   Compiler(const Policy& policy, const Numbers& previous, const Capacity& capacity)
@@ -329,8 +346,8 @@ Result<void> Compiler::number_port_sets() {
   for (Id id = 0; id < ports_.size(); id++) {
     const Allowed& allowed = ports_[id];
 
-    words_[id] = allowed.bits;
-    if (!used[id] || (allowed.ports.tcp.empty() && allowed.ports.udp.empty())) continue;
+    words_[id] = allowed.bits | range_word(allowed.ports);
+    if (!used[id] || words_[id] & DECIDE_RANGE || allowed.ports == PortSet{}) continue;
 
     auto [entry, is_new] = image_.numbers.port_sets.emplace(allowed.ports, 0);
 

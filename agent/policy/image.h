@@ -29,7 +29,7 @@ struct PortSet {
 struct Numbers {
   std::map<std::string, uint16_t> tenants;  // 1..max_tenants-1
   std::map<Prefix, uint32_t> zones;         // peer words (maps/abi/endpoints.h)
-  std::map<PortSet, uint32_t> port_sets;    // 1..2^24-1
+  std::map<PortSet, uint32_t> port_sets;    // 1..2^24-1; those that fit no decision word
 };
 
 // One side of the policy maps, in full. Ordered where order makes a diff cheap.

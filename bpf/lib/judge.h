@@ -24,7 +24,11 @@ struct flow {
 
 static __always_inline int allows(__u32 decision, const struct flow* flow, __u16 port) {
   if (decision & flow->protocol_bit) return 1;
-  if (!(decision >> DECIDE_SET_SHIFT) || flow->protocol_bit == DECIDE_ICMP) return 0;
+  if (flow->protocol_bit == DECIDE_ICMP) return 0;
+  if (decision & DECIDE_RANGE)
+    return decision >> DECIDE_RANGE_SHIFT & flow->protocol_bit &&
+           decision_has_port(decision, port);
+  if (!(decision >> DECIDE_SET_SHIFT)) return 0;
 
   struct port_page_key key = {
       .set = decision >> DECIDE_SET_SHIFT | flow->side << PAIR_SIDE_SHIFT,

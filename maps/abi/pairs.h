@@ -6,15 +6,29 @@
 
 ABI_BEGIN
 
-// A decision: which protocols are allowed on every port, and the set of ports for the rest.
+// A decision: which protocols are allowed on every port, and on which ports the rest.
 //   bit 0..2   TCP, UDP, ICMP (both families) allowed whatever the port
-//   bit 8..31  number of a port set; 0 = none
+//   bit 4..5   TCP, UDP allowed on one range of ports: bit 16..31 is its first port,
+//              bit 6..15 how many follow
+// or, when neither bit 4 nor bit 5 is set,
+//   bit 8..31  number of a port set (map port_pages); 0 = none
 // 0 denies everything.
 #define DECIDE_TCP 1u
 #define DECIDE_UDP 2u
 #define DECIDE_ICMP 4u
 #define DECIDE_ALL 7u
+#define DECIDE_RANGE_SHIFT 4  // DECIDE_TCP and DECIDE_UDP of the range
+#define DECIDE_RANGE ((DECIDE_TCP | DECIDE_UDP) << DECIDE_RANGE_SHIFT)
+#define DECIDE_MORE_SHIFT 6
+#define DECIDE_MORE_MAX 0x3ffu
+#define DECIDE_FIRST_SHIFT 16
 #define DECIDE_SET_SHIFT 8
+
+// Whether the one range of a decision holds a port; DECIDE_RANGE says for which protocols.
+ABI_INLINE int decision_has_port(__u32 decision, __u16 port) {
+  return (__u16)(port - (decision >> DECIDE_FIRST_SHIFT)) <=
+         (decision >> DECIDE_MORE_SHIFT & DECIDE_MORE_MAX);
+}
 
 // Map pairs: (tenant, peer) -> who may open a flow to whom. Absent: two tenants do not talk; a
 // zone is judged like the rest of the world (tenant_policy.world_*). Both words already hold

@@ -35,7 +35,8 @@ class Packet {
   }
   static Packet icmp(const std::string& from, const std::string& to, uint8_t type,
                      uint8_t code = 0) {
-    Packet packet(from, to, to.find(':') == std::string::npos ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+    bool v6 = to.find(':') != std::string::npos;
+    Packet packet(from, to, v6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP});
 
     packet.put8(type).put8(code).put(6, 0);
     return packet;
@@ -94,6 +95,7 @@ class Packet {
   Packet(const std::string& from, const std::string& to, int protocol) {
     bool v6 = to.find(':') != std::string::npos;
 
+    bytes_.reserve(128);
     put(12, 0).put16(v6 ? 0x86dd : 0x0800);
     if (v6) {
       put8(0x60).put(5, 0).put8(static_cast<uint8_t>(protocol)).put8(64);
