@@ -12,6 +12,27 @@
 #include <vector>
 
 namespace partywall::source {
+namespace {
+
+// mountinfo writes spaces, tabs, newlines and backslashes as \040 and the like.
+std::string unescaped(std::string_view field) {
+  auto is_octal = [](char digit) { return digit >= '0' && digit <= '7'; };
+  std::string text;
+
+  for (size_t i = 0; i < field.size(); i++) {
+    if (field[i] == '\\' && i + 3 < field.size() && is_octal(field[i + 1]) &&
+        is_octal(field[i + 2]) && is_octal(field[i + 3])) {
+      text += static_cast<char>((field[i + 1] - '0') * 64 + (field[i + 2] - '0') * 8 +
+                                (field[i + 3] - '0'));
+      i += 3;
+    } else {
+      text += field[i];
+    }
+  }
+  return text;
+}
+
+}  // namespace
 
 Result<std::string> find_cgroup2(std::string_view mountinfo) {
   std::istringstream lines{std::string(mountinfo)};
@@ -26,7 +47,7 @@ Result<std::string> find_cgroup2(std::string_view mountinfo) {
     while (fields >> field && field != "-") {
     }
     fields >> type;
-    if (type == "cgroup2" && root == "/") return mount_point;
+    if (type == "cgroup2" && root == "/") return unescaped(mount_point);
   }
   return fail(
       "no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup");
