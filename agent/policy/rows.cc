@@ -60,9 +60,9 @@ abi::tenant_policy tenant_row(const Tenant& tenant) {
     row.packets[direction] =
         rate_of(tenant.limits.packets[direction], kMostChunkPackets, kLeastChunkPackets);
   }
-  // No range: a pattern that no source address has.
-  row.home4 = row.home4_mask = 0xffffffff;
-  row.home6[0] = row.home6[1] = row.home6_mask[0] = row.home6_mask[1] = ~uint64_t{0};
+  // No range: nothing under a mask of nothing is all ones.
+  row.home4 = 0xffffffff;
+  row.home6[0] = row.home6[1] = ~uint64_t{0};
   if (const Prefix* home = largest(tenant, Family::kIpv4)) {
     std::memcpy(&row.home4, home->address.bytes.data(), sizeof(row.home4));
     fill_mask(reinterpret_cast<uint8_t*>(&row.home4_mask), sizeof(row.home4_mask), home->bits);

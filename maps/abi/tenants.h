@@ -30,9 +30,9 @@ struct tenant_policy {
   __u32 world_out;   // decision (pairs.h) on flows that the tenant opens to the IPv4 world
   __u32 world_in;    // decision on flows that the IPv4 world opens to the tenant
   __u32 home4;       // one of its IPv4 ranges in network order, checked before the tables;
-  __u32 home4_mask;  // none: home4 = mask = 0xffffffff
+  __u32 home4_mask;  // none: all ones under a mask of 0, which no address is
   __u32 reserved;
-  __u64 home6[2];  // one of its IPv6 ranges, network order; none: all ones
+  __u64 home6[2];  // one of its IPv6 ranges, network order; none: the same
   __u64 home6_mask[2];
   struct rate bytes[DIRECTION_COUNT];
   struct rate packets[DIRECTION_COUNT];

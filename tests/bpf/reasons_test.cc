@@ -200,6 +200,10 @@ TEST_F(ReasonsTest, SourceMustBeOwn) {
   expect(egress(Packet::udp("192.0.2.1", 1, kWorld, 53)), REASON_DENY_SOURCE);
   expect(egress(Packet::udp("fd77:2::1", 1, "2001:db8::1", 53)), REASON_DENY_SOURCE);
   expect(egress(Packet::udp(kWeb, 1, kWorld, 53)), REASON_ALLOW_WORLD);
+  enter("guest");  // who has no IPv6 address
+  expect(egress(Packet::udp("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1, "2001:db8::1", 53)),
+         REASON_DENY_SOURCE);
+  expect(egress(Packet::udp(kGuest, 1, kWorld, 53)), REASON_ALLOW_WORLD);
 }
 
 TEST_F(ReasonsTest, MulticastNeedsItsOwnRule) {
