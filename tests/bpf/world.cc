@@ -63,7 +63,9 @@ void World::policy(std::string text, const std::string& config) {
   for (const auto& problem : infrastructure.problems) ADD_FAILURE() << to_string(problem);
   for (const auto& problem : parsed.problems) ADD_FAILURE() << to_string(problem);
 
-  auto image = policy::compile(parsed.policy, datapath_->numbers(), {.tenants = kMaxTenants});
+  // As the agent does: the numbers of the last policy, and at the start those in the maps.
+  auto image = policy::compile(parsed.policy, image_ ? image_->numbers : datapath_->numbers(),
+                               {.tenants = kMaxTenants});
 
   ASSERT_TRUE(image) << image.error().message();
   policy_ = std::move(parsed.policy);

@@ -40,6 +40,11 @@ bool matches_by_definition(const std::vector<std::string>& segments, size_t at,
          matches_by_definition(segments, at + 1, names, to + 1);
 }
 
+// A segment of that many letters.
+std::string segment(size_t letters, const char* end = "") {
+  return fmt::format("/{}{}", std::string(letters, 'a'), end);
+}
+
 std::string join(const std::vector<std::string>& names) {
   std::string path;
 
@@ -129,15 +134,15 @@ TEST(CgroupPattern, WhatIsNoPattern) {
 }
 
 TEST(CgroupPattern, LimitsOfLength) {
-  std::string deep, wide = "/" + std::string(255, 'a');
+  std::string deep, wide = segment(255);
 
   for (int i = 0; i < 32; i++) deep += "/a";
   EXPECT_EQ("", why_not(deep));
   EXPECT_THAT(why_not(deep + "/a"), HasSubstr("has more than 32 segments"));
   EXPECT_EQ("", why_not(wide));
   EXPECT_THAT(why_not(wide + "a"), HasSubstr("a segment of 256 bytes: the most is 255"));
-  EXPECT_EQ("", why_not(wide + "/" + std::string(254, 'a')));
-  EXPECT_THAT(why_not(wide + "/" + std::string(255, 'a')),
+  EXPECT_EQ("", why_not(wide + segment(254)));
+  EXPECT_THAT(why_not(wide + segment(255)),
               HasSubstr("a cgroup path of 512 bytes is too long: the most is 511"));
 }
 
@@ -197,9 +202,9 @@ TEST(CgroupPattern, StarsAreCheap) {
 
   for (int i = 0; i < 127; i++) stars += "*a";
   for (int i = 0; i < 16; i++) deep += "/**/a*a";
-  EXPECT_FALSE(pattern(stars).matches("/" + std::string(255, 'a') + "b"));
-  EXPECT_TRUE(overlap(pattern(stars), pattern("/" + std::string(255, 'a'))));
-  EXPECT_FALSE(overlap(pattern(stars), pattern("/" + std::string(254, 'a') + "b")));
+  EXPECT_FALSE(pattern(stars).matches(segment(255, "b")));
+  EXPECT_TRUE(overlap(pattern(stars), pattern(segment(255))));
+  EXPECT_FALSE(overlap(pattern(stars), pattern(segment(254, "b"))));
 
   std::string path;
 
