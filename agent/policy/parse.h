@@ -47,9 +47,10 @@ struct ParsedFile {
 };
 
 // `name` is what messages call the file. Never fails as a whole: what is wrong is in
-// `problems`. Refused outright: more than 8 MiB, nesting over 32, more than 1,000,000 nodes,
-// more than 64 aliases, or anchors and aliases that stand for more than 10,000 nodes. A file's
-// first 1,000 problems are kept.
+// `problems`. Refused outright: more than 8 MiB, nesting over 32, a value over 256 KiB, more
+// than 1,000,000 nodes, more than 64 aliases, or anchors and aliases that stand for more than
+// 10,000 nodes. A file's first 1,000 problems are kept, and as many keys that are written
+// twice.
 ParsedFile parse_file(std::string_view name, std::string_view text);
 
 // The entries of the infrastructure lane, from the `infrastructure` list of the agent's

@@ -179,6 +179,10 @@ Result<YamlNode> YamlReader::read_node(const yaml_event_t& event, int depth) {
                   fmt::format("the tag {} is refused: write the value without it", tag));
 
   if (event.type == YAML_SCALAR_EVENT) {
+    if (event.data.scalar.length > kMaxYamlTextBytes)
+      return refuse(node.line, node.column,
+                    fmt::format("a value of {} bytes is too long: the most is {}",
+                                event.data.scalar.length, kMaxYamlTextBytes));
     node.plain = event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     node.text.assign(reinterpret_cast<const char*>(event.data.scalar.value),
                      event.data.scalar.length);
@@ -224,6 +228,10 @@ Result<void> YamlReader::read_items(YamlNode& node, int depth) {
         return refuse(item->line, item->column,
                       "merge keys (<<) are refused: write the fields out");
       if (!keys.insert(item->text).second) {
+        if (problems_.size() == kMaxYamlProblems)
+          return refuse(item->line, item->column,
+                        fmt::format("more than {} keys are written twice: keep one of each",
+                                    kMaxYamlProblems));
         problems_.push_back(
             {item->line, item->column,
              fmt::format("\"{}\" is written twice in the same map: keep one", item->text)});

@@ -18,7 +18,9 @@ namespace partywall::policy {
 
 inline constexpr size_t kMaxYamlBytes = 8 << 20;
 inline constexpr int kMaxYamlDepth = 32;
-inline constexpr size_t kMaxYamlNodes = 1'000'000;  // of all documents of a file
+inline constexpr size_t kMaxYamlTextBytes = 256 << 10;  // of one value
+inline constexpr size_t kMaxYamlProblems = 1'000;       // after which reading ends
+inline constexpr size_t kMaxYamlNodes = 1'000'000;      // of all documents of a file
 inline constexpr size_t kMaxYamlAliases = 64;
 inline constexpr size_t kMaxYamlAliasNodes = 10'000;  // that anchors hold and aliases stand for
 
