@@ -271,6 +271,11 @@ void FileReader::read_member(const Fields& fields, uint32_t member, Tenant& tena
   std::string path = fields.path("addresses");
   uint32_t entry = 0;
 
+  if (addresses->kind == YamlNode::Kind::kList && addresses->items.empty())
+    notes_.add(*addresses, path,
+               "is empty: write addresses, or leave the field out to let it send from any that "
+               "no tenant has");
+
   for (const YamlNode& item :
        read_list(notes_, *addresses, path, "addresses like [10.1.0.0/24, \"fd00:1::/64\"]")) {
     std::string item_path = fmt::format("{}[{}]", path, entry++);

@@ -142,6 +142,9 @@ TEST(PolicyParse, MessagesOfFields) {
        "acme.yaml:6:40: spec.members[0].addresses[0]: 10.1.0.5/24 has bits set beyond /24: "
        "write "
        "10.1.0.0/24"},
+      {"members: [{cgroup: /t/a, addresses: []}]",
+       "acme.yaml:6:39: spec.members[0].addresses: is empty: write addresses, or leave the "
+       "field out to let it send from any that no tenant has"},
       {"members: [{cgroup: /t/a, addresses: [127.0.0.1]}]",
        "acme.yaml:6:40: spec.members[0].addresses[0]: 127.0.0.1/32 overlaps 127.0.0.0/8, which "
        "no "
