@@ -72,11 +72,17 @@ struct Mistake {
 };
 
 template <typename Change>
+void each_tenant(policy::Policy& policy, Change change) {
+  for (auto& [name, tenant] : policy.tenants) change(tenant);
+}
+
+template <typename Change>
 void each_rule(policy::Policy& policy, Change change) {
-  for (auto& [name, tenant] : policy.tenants)
+  each_tenant(policy, [&](policy::Tenant& tenant) {
     for (auto* rules : {&tenant.ingress, &tenant.egress})
       if (*rules)
         for (policy::Rule& rule : **rules) change(rule);
+  });
 }
 
 template <typename Change>
@@ -90,20 +96,23 @@ void each_port(policy::Policy& policy, Change change) {
 const Mistake kMistakes[] = {
     {"a rule is forgotten",
      [](policy::Policy& policy) {
-       for (auto& [name, tenant] : policy.tenants)
+       each_tenant(policy, [](policy::Tenant& tenant) {
          if (tenant.egress && !tenant.egress->empty()) tenant.egress->pop_back();
+       });
      },
      nullptr},
     {"an empty list of rules is taken for none",
      [](policy::Policy& policy) {
-       for (auto& [name, tenant] : policy.tenants)
+       each_tenant(policy, [](policy::Tenant& tenant) {
          if (tenant.egress && tenant.egress->empty()) tenant.egress.reset();
+       });
      },
      nullptr},
     {"no list of rules is taken for an empty one",
      [](policy::Policy& policy) {
-       for (auto& [name, tenant] : policy.tenants)
+       each_tenant(policy, [](policy::Tenant& tenant) {
          if (!tenant.ingress) tenant.ingress.emplace();
+       });
      },
      nullptr},
     {"an empty list of ports is taken for none",
@@ -156,14 +165,15 @@ const Mistake kMistakes[] = {
      nullptr},
     {"a tenant has half of its addresses",
      [](policy::Policy& policy) {
-       for (auto& [name, tenant] : policy.tenants)
+       each_tenant(policy, [](policy::Tenant& tenant) {
          for (policy::Prefix& range : tenant.addresses)
            if (range.bits < 32) range.bits++;
+       });
      },
      nullptr},
     {"a tenant without addresses may use anybody's",
      [](policy::Policy& policy) {
-       for (auto& [name, tenant] : policy.tenants) tenant.addresses.clear();
+       each_tenant(policy, [](policy::Tenant& tenant) { tenant.addresses.clear(); });
      },
      nullptr},
     {"the world's defaults are the other way round",
@@ -175,7 +185,8 @@ const Mistake kMistakes[] = {
      nullptr},
     {"audit is forgotten",
      [](policy::Policy& policy) {
-       for (auto& [name, tenant] : policy.tenants) tenant.mode = policy::Mode::kEnforce;
+       each_tenant(policy,
+                   [](policy::Tenant& tenant) { tenant.mode = policy::Mode::kEnforce; });
      },
      nullptr},
     {"the next port is asked about", nullptr, [](policy::Flow& flow) { flow.peer_port++; }},
