@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <ctime>
 
 namespace partywall::source {
@@ -56,6 +57,30 @@ Result<std::string> read_all(int fd, size_t most) {
   text.resize(used);
   return text;
 }
+
+// Keeps writers of an open file waiting for as long as it lives: what is read meanwhile is no
+// half of what somebody writes. Held unless somebody has the file open for writing already; or
+// unless the file system, or the file's owner, lets us have no such thing.
+class ReadLease {
+ public:
+  explicit ReadLease(int fd) : fd_(fd) {
+    fcntl(fd_, F_SETSIG, SIGURG);  // how a writer that waits makes itself known: ignored
+    held_ = fcntl(fd_, F_SETLEASE, F_RDLCK) == 0;
+    is_written_ = !held_ && errno == EAGAIN;
+  }
+  ~ReadLease() {
+    if (held_) fcntl(fd_, F_SETLEASE, F_UNLCK);
+  }
+  ReadLease(const ReadLease&) = delete;
+  ReadLease& operator=(const ReadLease&) = delete;
+
+  bool is_written() const { return is_written_; }
+
+ private:
+  int fd_;
+  bool held_ = false;
+  bool is_written_ = false;
+};
 
 policy::Problem problem_of(const std::string& file, const Error& error) {
   policy::Problem problem;
@@ -176,6 +201,13 @@ Result<PolicyFolder::Cached> PolicyFolder::load(const Entry& entry, const Cached
   struct stat status {};
 
   if (fd.get() < 0) return fail_errno(errno, "read policy file");
+
+  ReadLease lease(fd.get());
+
+  // What it was stays until its writer closes it, which is noticed.
+  if (lease.is_written() && known) return *known;
+  if (lease.is_written())
+    return fail("read policy file: it is open for writing, and read as soon as that is done");
   if (fstat(fd.get(), &status) != 0) return fail_errno(errno, "read policy file");
   if (!S_ISREG(status.st_mode)) return fail("read policy file: it is no file");
 

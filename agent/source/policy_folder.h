@@ -37,7 +37,8 @@ class PolicyFolder {
 
   // The policy as it is now. Never fails as a whole: a folder that is missing, empty, too large
   // or unreadable is a problem, and whatever policy the caller has in force should stay. Only
-  // files that changed since the last read are parsed again. Files are called by their name
+  // files that changed since the last read are parsed again, and none while somebody has it
+  // open for writing: it is what it was until it is closed. Files are called by their name
   // inside the folder ("acme.yaml:12:15"); a single file as `path`.
   policy::ParsedPolicy read(const std::vector<policy::Infrastructure>& infrastructure,
                             std::string_view managed_root);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <thread>
 
 #include "tests/unit/policy_text.h"
 #include "tests/unit/temporary_folder.h"
@@ -137,6 +138,46 @@ TEST_F(PolicyFolderTest, AFileWrittenInPlaceIsReadWhenItIsClosed) {
   file.close();
   EXPECT_TRUE(noticed());
   EXPECT_THAT(read(), ElementsAre("b", "c"));
+}
+
+// Another file's change has the folder read while somebody is in the middle of this one.
+TEST_F(PolicyFolderTest, HalfOfAFileIsNeverRead) {
+  place_.write("a.yaml", test::tier() + test::tenant("a"));
+  open(place_.path());
+  EXPECT_THAT(read(), ElementsAre("a"));
+
+  std::ofstream known(place_.path("a.yaml")), fresh(place_.path("b.yaml"));
+
+  known << test::tier() << test::tenant("half") << std::flush;
+  place_.write("c.yaml", test::tenant("c"));
+  EXPECT_TRUE(noticed());
+  EXPECT_THAT(read(),
+              ElementsAre("b.yaml: read policy file: it is open for writing, and read as "
+                          "soon as that is done"));
+  fresh.close();
+  EXPECT_TRUE(noticed());
+  EXPECT_THAT(read(), ElementsAre("a", "c"));  // a.yaml as it was
+  known << test::tenant("whole");
+  known.close();
+  EXPECT_TRUE(noticed());
+  EXPECT_THAT(read(), ElementsAre("c", "half", "whole"));
+}
+
+// A writer that comes while a file is read waits for a moment; the reader is not disturbed.
+TEST_F(PolicyFolderTest, WritersThatMeetTheReader) {
+  std::string text = test::tier() + test::tenant("a") + "# " + std::string(100'000, 'x') + "\n";
+
+  place_.write("a.yaml", text);
+  open(place_.path());
+  EXPECT_THAT(read(), ElementsAre("a"));
+
+  std::jthread writer([&] {
+    for (int i = 0; i < 500; i++) place_.write("a.yaml", text);
+  });
+  int reads = 0;
+
+  for (; reads < 500; reads++) ASSERT_THAT(read(), ElementsAre("a"));
+  EXPECT_TRUE(noticed());
 }
 
 TEST_F(PolicyFolderTest, WhatIsNoPolicyIsNotNoticed) {
