@@ -15,7 +15,7 @@ IMPURE = r"fstream|iostream|istream|ostream|filesystem|thread|mutex|chrono|ctime
 LIBC = (
     r"[a-z_0-9]+|(sys|net|netinet|arpa|linux|asm)/[a-z_0-9/]+\.h|"
     r"(unistd|fcntl|dirent|poll|signal|time|strings|string|sched|fnmatch|glob|grp|pwd|"
-    r"termios|getopt|errno|stdint|stddef|stdio|stdlib|pthread|endian|ftw|limits|spawn)\.h"
+    r"termios|getopt|malloc|errno|stdint|stddef|stdio|stdlib|pthread|endian|ftw|limits|spawn)\.h"
 )
 LIBBPF = r"bpf/[a-z_0-9]+\.h"
 KERNEL_API = r"linux/[a-z_0-9/]+\.h"
@@ -51,7 +51,7 @@ TABLE = {
         rf"{LIBC}|{LIBBPF}|{FMT}",
     ),
     "agent/observe/": (
-        r"agent/observe/.*|agent/policy/.*|agent/version\.h|maps/.*",
+        r"agent/observe/.*|agent/policy/.*|agent/version\.h|maps/.*|observe/syscall_names\.inc",
         rf"{LIBC}|{FMT}|{JSON}|{METRICS}|{LOOP}",
     ),
     "agent/control/": (
