@@ -1,21 +1,53 @@
 // agent/options.cc: flags and configuration file through CLI11. Enforces nothing.
 #include "agent/options.h"
 
-#include <yaml.h>
-
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iterator>
 #include <memory>
 
+#include "agent/policy/suggest.h"
+#include "agent/policy/yaml_tree.h"
 #include "agent/version.h"
 
 namespace partywall {
 namespace {
 
+// policyDir -> policy-dir
+std::string flag_of(std::string_view key) {
+  std::string flag;
+
+  for (char letter : key) {
+    if (letter >= 'A' && letter <= 'Z') {
+      flag += '-';
+      letter = static_cast<char>(letter - 'A' + 'a');
+    }
+    flag += letter;
+  }
+  return flag;
+}
+
+// policy-dir -> policyDir
+std::string key_of(std::string_view flag) {
+  std::string key;
+
+  for (char letter : flag) {
+    if (key.ends_with('-')) {
+      key.back() = static_cast<char>(letter - 'a' + 'A');
+    } else {
+      key += letter;
+    }
+  }
+  return key;
+}
+
 // Reads the configuration file as CLI11 wants it: the scalars of its top-level mapping. The
 // list `infrastructure` is policy and is read as such (policy::parse_infrastructure).
 class YamlConfig : public CLI::Config {
  public:
+  // `app` outlives this, and has all its options by the time a file is read.
+  explicit YamlConfig(const CLI::App& app) : app_(app) {}
+
   std::string to_config(const CLI::App* /*app*/, bool /*defaults*/, bool /*descriptions*/,
                         std::string /*prefix*/) const override {
     return "";
@@ -23,60 +55,53 @@ class YamlConfig : public CLI::Config {
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     std::string text(std::istreambuf_iterator<char>(input), {});
-    yaml_parser_t parser;
-    yaml_document_t document;
+    policy::YamlReader reader(text);
+    auto root = reader.next();
     std::vector<CLI::ConfigItem> found;
 
-    yaml_parser_initialize(&parser);
+    if (auto more = reader.next(); more && !more->is_null())
+      throw CLI::FileError(fmt::format("line {}: a second document: join them", more->line));
+    if (!reader.problems().empty()) {
+      const policy::YamlProblem& problem = reader.problems().front();
 
-    std::unique_ptr<yaml_parser_t, void (*)(yaml_parser_t*)> owner(&parser, yaml_parser_delete);
-
-    yaml_parser_set_input_string(&parser, reinterpret_cast<const unsigned char*>(text.data()),
-                                 text.size());
-    if (!yaml_parser_load(&parser, &document))
-      throw CLI::FileError(fmt::format("line {}: {}", parser.problem_mark.line + 1,
-                                       parser.problem ? parser.problem : "no YAML"));
-
-    std::unique_ptr<yaml_document_t, void (*)(yaml_document_t*)> owned(&document,
-                                                                       yaml_document_delete);
-    const yaml_node_t* root = yaml_document_get_root_node(&document);
-
-    if (!root) return found;
-    if (root->type != YAML_MAPPING_NODE)
+      throw CLI::FileError(fmt::format("line {}: {}", problem.line, problem.message));
+    }
+    if (!root || root->is_null()) return found;
+    if (root->kind != policy::YamlNode::Kind::kMap)
       throw CLI::FileError("the configuration is a mapping of keys, as in policyDir: /etc/x");
-    for (auto* pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top;
-         pair++) {
-      const yaml_node_t* key = yaml_document_get_node(&document, pair->key);
-      const yaml_node_t* value = yaml_document_get_node(&document, pair->value);
-      std::string name(reinterpret_cast<char*>(key->data.scalar.value));
+    for (size_t i = 0; i + 1 < root->items.size(); i += 2) {
+      const policy::YamlNode& key = root->items[i];
 
-      if (name == "infrastructure") continue;
-      if (value->type != YAML_SCALAR_NODE)
-        throw CLI::FileError(
-            fmt::format("line {}: {} takes one value", key->start_mark.line + 1, name));
-      CLI::ConfigItem item;
-
-      item.name = flag_of(name);
-      item.inputs = {reinterpret_cast<char*>(value->data.scalar.value)};
-      found.push_back(item);
+      if (key.text != "infrastructure") found.push_back(read_item(key, root->items[i + 1]));
     }
     return found;
   }
 
  private:
-  // policyDir -> policy-dir
-  static std::string flag_of(const std::string& key) {
-    std::string flag;
+  CLI::ConfigItem read_item(const policy::YamlNode& key, const policy::YamlNode& value) const {
+    std::vector<std::string> keys{"infrastructure"};
 
-    for (char letter : key) {
-      if (letter >= 'A' && letter <= 'Z') {
-        flag += '-';
-        letter = static_cast<char>(letter - 'A' + 'a');
-      }
-      flag += letter;
+    for (const CLI::Option* option : app_.get_options())
+      if (option->get_configurable() && !option->get_lnames().empty())
+        keys.push_back(key_of(option->get_lnames().front()));
+    if (std::ranges::find(keys, key.text) == keys.end()) {
+      std::string meant = policy::did_you_mean(key.text, {keys.begin(), keys.end()});
+
+      throw CLI::FileError(fmt::format("line {}: unknown key \"{}\"{} Known keys: {}", key.line,
+                                       key.text, meant.empty() ? "." : meant,
+                                       fmt::join(keys, ", ")));
     }
-    return flag;
+    if (value.kind != policy::YamlNode::Kind::kScalar || value.is_null())
+      throw CLI::FileError(fmt::format("line {}: {} takes one value", key.line, key.text));
+
+    CLI::ConfigItem item;
+
+    item.name = flag_of(key.text);
+    item.inputs = {value.text};
+    return item;
   }
+
+  const CLI::App& app_;
 };
 
 }  // namespace
@@ -86,7 +111,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   Options& options = parsed.options;
   CLI::App app{"Keeps tenants apart on this node: network isolation, rates, usage metrics."};
 
-  app.config_formatter(std::make_shared<YamlConfig>());
+  app.config_formatter(std::make_shared<YamlConfig>(app));
   app.set_config("--config", "", "Configuration file (YAML); flags win over it")
       ->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);

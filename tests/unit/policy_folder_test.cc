@@ -172,11 +172,11 @@ TEST_F(PolicyFolderTest, WritersThatMeetTheReader) {
   EXPECT_THAT(read(), ElementsAre("a"));
 
   std::jthread writer([&] {
-    for (int i = 0; i < 500; i++) place_.write("a.yaml", text);
+    for (int i = 0; i < 150; i++) place_.write("a.yaml", text);
   });
   int reads = 0;
 
-  for (; reads < 500; reads++) ASSERT_THAT(read(), ElementsAre("a"));
+  for (; reads < 150; reads++) ASSERT_THAT(read(), ElementsAre("a"));
   EXPECT_TRUE(noticed());
 }
 
