@@ -75,6 +75,9 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction) 
   __u32 policy_row = side * control->max_tenants + tenant;
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
   struct tenant_counters* counters = counters_of(control, tenant);
+
+  if (!counters) return DROP;  // there is a row for every tenant number and CPU
+
   struct packet packet = {};
   enum reason reason = parse(skb, &packet);
   struct flow flow = {
@@ -97,13 +100,15 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction) 
     reason = find_peer(skb, &packet, policy, &flow);
 
   __u64 segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
-  __u64 wire_bytes = skb->len + (segments - 1) * packet.header_bytes;
+  struct cost cost = {.bytes = skb->len + (segments - 1) * packet.header_bytes,
+                      .packets = segments};
   __u32 peer_class = class_of(reason);
   int verdict = reason < REASON_FIRST_DENY ? PASS : DROP;
 
   if (verdict == PASS) {
     enum charge charge =
-        charge_packet(policy, tenant, direction, wire_bytes, segments, &reason);
+        charge_packet(policy, &counters->cell[direction][counter_cell(reason, 0, 0)], &cost,
+                      tenant, direction, &reason);
 
     if (direction == DIRECTION_EGRESS && packet.protocol == IPPROTO_TCP)
       verdict = charge == CHARGE_OVER   ? DROP_SLOW_DOWN
@@ -113,15 +118,15 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction) 
       verdict = direction == DIRECTION_EGRESS ? DROP_SLOW_DOWN : DROP;
   }
   __u32 would = reason >= REASON_FIRST_DENY && tenant && policy && policy->flags & TENANT_AUDIT;
+  __u32 cell = counter_cell(reason, peer_class, would);
 
-  count_traffic(counters, direction, counter_cell(reason, peer_class, would), wire_bytes,
-                segments);
+  if (cell < CELL_COUNT) count_traffic(&counters->cell[direction][cell], &cost);
   if (reason >= REASON_FIRST_DENY)
-    report(skb, &packet, &flow, reason | peer_class << 8 | would << 16, wire_bytes);
+    report(skb, &packet, &flow, reason | peer_class << 8 | would << 16, cost.bytes);
   if (would) return PASS;
   // The last packet of a handshake is the only one but a SYN that a listening socket is handed.
   if (direction == DIRECTION_INGRESS && packet.protocol == IPPROTO_TCP && verdict == PASS &&
-      !packet.opens && skb->sk && skb->sk->state == BPF_TCP_LISTEN && counters)
+      !packet.opens && skb->sk && skb->sk->state == BPF_TCP_LISTEN)
     __sync_fetch_and_add(&counters->connections_opened[DIRECTION_INGRESS], 1);
   return verdict;
 }

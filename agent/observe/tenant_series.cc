@@ -163,7 +163,7 @@ void TenantSeries::append_counters(Families& families, std::string_view name, ui
   for (const Cell& cell : cells_) {
     const abi::traffic& traffic = sum.cell[cell.direction][cell.cell];
     bool shown = traffic.packets > 0 || (cell.usual && !idle) ||
-                 cell.cell == abi::REASON_ALLOW_SAME_TENANT;
+                 cell.cell == abi::counter_cell(abi::REASON_ALLOW_SAME_TENANT, 0, 0);
 
     if (!shown) continue;
     append_line(family(Metric::kTrafficBytes), Metric::kTrafficBytes, name, cell.labels,

@@ -59,6 +59,8 @@ abi::tenant_policy tenant_row(const Tenant& tenant) {
         rate_of(tenant.limits.bytes[direction], kMostChunkBytes, kLeastChunkBytes);
     row.packets[direction] =
         rate_of(tenant.limits.packets[direction], kMostChunkPackets, kLeastChunkPackets);
+    if (row.bytes[direction].per_second) row.flags |= TENANT_LIMITS_BYTES(direction);
+    if (row.packets[direction].per_second) row.flags |= TENANT_LIMITS_PACKETS(direction);
   }
   // No range: nothing under a mask of nothing is all ones.
   row.home4 = 0xffffffff;

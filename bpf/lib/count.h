@@ -3,6 +3,7 @@
 #define PARTYWALL_BPF_LIB_COUNT_H
 
 #include "bpf/lib/maps.h"
+#include "bpf/lib/meter.h"
 
 // This CPU's counters of a tenant; NULL only if the map were smaller than the agent said.
 static __always_inline struct tenant_counters* counters_of(const struct control* control,
@@ -14,14 +15,9 @@ static __always_inline struct tenant_counters* counters_of(const struct control*
 
 // Atomic, although only this CPU writes here: a softirq may judge a packet of the same tenant
 // between another program's load and store, and no packet may go uncounted.
-static __always_inline void count_traffic(struct tenant_counters* row, __u32 direction,
-                                          __u32 cell, __u64 bytes, __u64 packets) {
-  if (!row || cell >= CELL_COUNT) return;
-
-  struct traffic* traffic = &row->cell[direction & 1][cell];
-
-  __sync_fetch_and_add(&traffic->bytes, bytes);
-  __sync_fetch_and_add(&traffic->packets, packets);
+static __always_inline void count_traffic(struct traffic* traffic, const struct cost* cost) {
+  __sync_fetch_and_add(&traffic->bytes, cost->bytes);
+  __sync_fetch_and_add(&traffic->packets, cost->packets);
 }
 
 static __always_inline void count_call(struct tenant_counters* row, __u32 reason, __u32 would) {

@@ -112,13 +112,6 @@ struct {
 } meters SEC(".maps");
 
 struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, SET_AT_LOAD);
-  __type(key, __u32);
-  __type(value, struct credit);
-} credits SEC(".maps");
-
-struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, SET_AT_LOAD);

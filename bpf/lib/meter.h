@@ -1,5 +1,5 @@
-// bpf/lib/meter.h: byte and packet rates. Spends what a CPU has paid for, pays for more when it
-// runs out.
+// bpf/lib/meter.h: byte and packet rates. A CPU pays for some traffic ahead, and for more when
+// that is spent.
 #ifndef PARTYWALL_BPF_LIB_METER_H
 #define PARTYWALL_BPF_LIB_METER_H
 
@@ -33,55 +33,80 @@ static __always_inline enum charge pay(__u64* paid_until_ns, __u64 per_second, _
   return paid_until > now + burst_ns / 2 ? CHARGE_NEAR : CHARGE_PAID;
 }
 
-// Charges `units` to a rate: out of this CPU's credit when there is some, else out of the
-// meter.
-static __always_inline enum charge charge(__s64* credit, __u64* paid_until_ns,
-                                          const struct rate* rate, __u64 units) {
-  if (*credit >= (__s64)units) {
-    *credit -= units;
-    return CHARGE_PAID;
-  }
-  __u64 take = units > rate->chunk ? units : rate->chunk;
-  enum charge result = pay(paid_until_ns, rate->per_second, rate->burst_ns, take);
+// What a packet costs.
+struct cost {
+  __u64 bytes;  // wire bytes
+  __u64 packets;
+};
 
-  if (result != CHARGE_OVER) *credit += take - units;
+// Moves a mark so that `units` more may be counted. What has passed beyond the mark is paid for
+// as well: softirqs may have sent between another packet's look and its count. Far beyond it
+// there was no limit, and no mark was kept.
+static __always_inline enum charge move_mark(__u64* mark, __u64 counted, __u64 units,
+                                             __u64* paid_until_ns, const struct rate* rate) {
+  __u64 take = units > rate->chunk ? units : rate->chunk;
+  __u64 seen = *(volatile __u64*)mark;
+  __u64 debt = counted > seen ? counted - seen : 0;
+
+  if (debt > take) {
+    __sync_val_compare_and_swap(mark, seen, counted);
+    debt = 0;
+  }
+  enum charge result = pay(paid_until_ns, rate->per_second, rate->burst_ns, take + debt);
+
+  if (result != CHARGE_OVER) __sync_fetch_and_add(mark, take + debt);
   return result;
 }
 
-// Charges a packet to both rates of its direction. Sets *reason when one of them is used up.
-static __always_inline enum charge charge_packet(const struct tenant_policy* policy,
-                                                 __u32 tenant, __u32 direction, __u64 bytes,
-                                                 __u64 packets, enum reason* reason) {
-  const struct rate* byte_rate = &policy->bytes[direction & 1];
-  const struct rate* packet_rate = &policy->packets[direction & 1];
+// Pays out of the tenant's meters for a packet that goes beyond its mark. Sets *reason when one
+// of the rates is used up.
+static __noinline enum charge pay_packet(const struct tenant_policy* policy,
+                                         struct traffic* traffic, const struct cost* cost,
+                                         __u32 tenant_and_direction, enum reason* reason) {
+  __u32 tenant = tenant_and_direction >> 1;
+  __u32 direction = tenant_and_direction & 1;
+  struct tenant_meters* row = bpf_map_lookup_elem(&meters, &tenant);
 
-  if (!byte_rate->per_second && !packet_rate->per_second) return CHARGE_PAID;
+  if (!row) return CHARGE_PAID;  // there is one for every tenant number
 
-  struct credit* credit = bpf_map_lookup_elem(&credits, &tenant);
-  struct tenant_meters* meters_row = bpf_map_lookup_elem(&meters, &tenant);
-
-  if (!credit || !meters_row)
-    return CHARGE_PAID;  // both maps have a row for every tenant number
-
-  struct meter* meter = &meters_row->direction[direction & 1];
+  struct meter* meter = &row->direction[direction];
+  struct traffic* mark = traffic + 1;
   enum charge result = CHARGE_PAID;
 
-  if (packet_rate->per_second) {
-    result = charge(&credit->packets[direction & 1], &meter->packets_paid_until_ns, packet_rate,
-                    packets);
+  if (policy->flags & TENANT_LIMITS_PACKETS(direction) &&
+      traffic->packets + cost->packets > mark->packets) {
+    result = move_mark(&mark->packets, traffic->packets, cost->packets,
+                       &meter->packets_paid_until_ns, &policy->packets[direction]);
     if (result == CHARGE_OVER) {
       *reason = REASON_LIMIT_PACKETS;
       return result;
     }
   }
-  if (byte_rate->per_second) {
-    enum charge byte_result =
-        charge(&credit->bytes[direction & 1], &meter->bytes_paid_until_ns, byte_rate, bytes);
+  if (policy->flags & TENANT_LIMITS_BYTES(direction) &&
+      traffic->bytes + cost->bytes > mark->bytes) {
+    enum charge bytes = move_mark(&mark->bytes, traffic->bytes, cost->bytes,
+                                  &meter->bytes_paid_until_ns, &policy->bytes[direction]);
 
-    if (byte_result == CHARGE_OVER) *reason = REASON_LIMIT_BYTES;
-    if (byte_result > result) result = byte_result;
+    if (bytes == CHARGE_OVER) *reason = REASON_LIMIT_BYTES;
+    if (bytes > result) result = bytes;
   }
   return result;
+}
+
+// Whether a packet that may pass is within its tenant's rates. Nearly always its CPU has paid
+// already. The packet itself is charged by counting it in `traffic`, its cell.
+static __always_inline enum charge charge_packet(const struct tenant_policy* policy,
+                                                 struct traffic* traffic,
+                                                 const struct cost* cost, __u32 tenant,
+                                                 __u32 direction, enum reason* reason) {
+  const struct traffic* mark = traffic + 1;
+  __u32 flags = policy->flags;
+
+  if ((flags & TENANT_LIMITS_BYTES(direction) && traffic->bytes + cost->bytes > mark->bytes) ||
+      (flags & TENANT_LIMITS_PACKETS(direction) &&
+       traffic->packets + cost->packets > mark->packets))
+    return pay_packet(policy, traffic, cost, tenant << 1 | direction, reason);
+  return CHARGE_PAID;
 }
 
 #endif

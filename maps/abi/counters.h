@@ -15,18 +15,23 @@ ABI_SIZE(struct traffic, 16);
 
 // Every judged packet is counted in exactly one cell. A reason has one cell, but for the
 // limits, which have one for each class. Cells of the second kind ("would") count what audit
-// mode let pass.
-#define CELL_LIMITS REASON_FIRST_LIMIT
+// mode let pass. The cell of a reason that allows is followed by a mark: how far its bytes and
+// packets may count up before this CPU has to pay for more (tenants.h, meters). The two share a
+// cache line, and no packet writes the mark, so no packet's debit can be lost.
+#define CELL_FIRST_DENY (2 * REASON_FIRST_DENY)
+#define CELL_LIMITS (CELL_FIRST_DENY + REASON_FIRST_LIMIT - REASON_FIRST_DENY)
 #define CELL_ENFORCED_COUNT (CELL_LIMITS + (REASON_COUNT - REASON_FIRST_LIMIT) * CLASS_COUNT)
-#define CELL_COUNT (CELL_ENFORCED_COUNT + CELL_ENFORCED_COUNT - REASON_FIRST_DENY)
+#define CELL_COUNT (CELL_ENFORCED_COUNT + CELL_ENFORCED_COUNT - CELL_FIRST_DENY)
 
 // The cell of a packet. `would`: the tenant is in audit mode and the reason denies.
 ABI_INLINE __u32 counter_cell(__u32 reason, __u32 peer_class, __u32 would) {
+  if (reason < REASON_FIRST_DENY) return 2 * reason;
+
   __u32 cell = reason < REASON_FIRST_LIMIT
-                   ? reason
+                   ? CELL_FIRST_DENY + reason - REASON_FIRST_DENY
                    : CELL_LIMITS + (reason - REASON_FIRST_LIMIT) * CLASS_COUNT + peer_class;
 
-  return would ? CELL_ENFORCED_COUNT + cell - REASON_FIRST_DENY : cell;
+  return would ? CELL_ENFORCED_COUNT + cell - CELL_FIRST_DENY : cell;
 }
 
 // Map counters: array, mmapable; row = cpu * control.max_tenants + tenant. Sum over the CPUs.
@@ -43,7 +48,7 @@ struct tenant_counters {
   __u64 events_dropped;    // lost because the ring was full
   __u64 padding[5];        // whole cache lines: CPUs do not share one
 };
-ABI_SIZE(struct tenant_counters, 2304);
+ABI_SIZE(struct tenant_counters, 2560);
 
 // Map syscalls: per-CPU hash; (tenant, abi, number) -> calls.
 // Written by bpf/syscalls.bpf.c. Read by agent/observe and tools/.

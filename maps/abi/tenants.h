@@ -10,7 +10,7 @@ ABI_BEGIN
 
 // A rate, ready to be charged. Units are bytes or packets, as the field that holds it says.
 struct rate {
-  __u64 per_second;  // 0 = unlimited
+  __u64 per_second;  // 0 = unlimited (and no flag TENANT_LIMITS_*)
   __u64 burst_ns;    // how far ahead of its rate the tenant may run
   __u32 chunk;  // units that one CPU takes from the shared meter at a time; 0 = one packet's
                 // worth
@@ -21,26 +21,31 @@ ABI_SIZE(struct rate, 24);
 #define TENANT_IN_USE 1u      // the row belongs to a tenant of this side's policy
 #define TENANT_AUDIT 2u       // decide, count and report, but let pass
 #define TENANT_OWN_SOURCE 4u  // it declares addresses: nothing else may be its source
+#define TENANT_LIMITS_BYTES(direction) (0x10u << (direction))    // bytes[direction] has a rate
+#define TENANT_LIMITS_PACKETS(direction) (0x40u << (direction))  // packets[direction] has one
 
 // Map tenants: array, mmapable; row = side * control.max_tenants + tenant.
 // Written by agent/kernel/reconcile (on the side that is not in force). Read by every program
 // and tools/.
 struct tenant_policy {
+  // One cache line, all that most packets read:
   __u32 flags;
   __u32 world_out;   // decision (pairs.h) on flows that the tenant opens to the IPv4 world
   __u32 world_in;    // decision on flows that the IPv4 world opens to the tenant
+  __u32 world6_out;  // the same two for IPv6: 0.0.0.0/0 in a rule says nothing about ::/0
+  __u32 world6_in;
   __u32 home4;       // one of its IPv4 ranges in network order, checked before the tables;
   __u32 home4_mask;  // none: all ones under a mask of 0, which no address is
   __u32 reserved;
   __u64 home6[2];  // one of its IPv6 ranges, network order; none: the same
   __u64 home6_mask[2];
+
   struct rate bytes[DIRECTION_COUNT];
   struct rate packets[DIRECTION_COUNT];
-  __u32 world6_out;  // the same two for IPv6: 0.0.0.0/0 in a rule says nothing about ::/0
-  __u32 world6_in;
+  __u64 padding[4];
 };
-ABI_SIZE(struct tenant_policy, 160);
-ABI_AT(struct tenant_policy, bytes, 56);
+ABI_SIZE(struct tenant_policy, 192);
+ABI_AT(struct tenant_policy, bytes, 64);
 
 // Map tenant_names: array, mmapable; row = tenant. Keeps a tenant's number over restarts of the
 // agent. Written by agent/kernel/reconcile. Read by tools/ and agent/observe.
@@ -68,14 +73,6 @@ struct tenant_meters {
   __u64 padding[7];
 };
 ABI_SIZE(struct tenant_meters, 192);
-
-// Map credits: per-CPU array; row = tenant. What this CPU has already paid for and not yet
-// spent. Written and read by bpf/lib/meter.h only.
-struct credit {
-  __s64 bytes[DIRECTION_COUNT];
-  __s64 packets[DIRECTION_COUNT];
-};
-ABI_SIZE(struct credit, 32);
 
 ABI_END
 
