@@ -1,5 +1,10 @@
 // bpf/packets.bpf.c: every packet of the managed root's sockets, in and out: verdict, limits,
 // counters. The authority of the cgroup plane. Never looks at the process that happens to run.
+//
+// What a packet costs is above all how much code it runs through that the kernel's TCP has
+// pushed out of the instruction cache meanwhile. So judge_packet() is compiled twice: in line
+// for the ordinary IPv4 packet, with everything else folded away, and out of line for the rest;
+// what is rare is out of line in both.
 #include "bpf/lib/count.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/judge.h"
@@ -21,8 +26,36 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 // What cgroup_skb programs may return; the last two on egress only.
 enum { DROP = 0, PASS = 1, DROP_SLOW_DOWN = 2, PASS_SLOW_DOWN = 3 };
 
-// The peer of a packet, with whatever can be said before the rules are asked.
-static __always_inline enum reason find_peer(struct __sk_buff* skb, const struct packet* packet,
+// What is to be counted and told of a packet with a reason that denies.
+struct denial {
+  __u64 bytes;
+  __u32 packets;
+  __u32 peer;
+  __u16 tenant;
+  __u8 reason;
+  __u8 peer_class;
+  __u8 direction;
+  __u8 would;
+};
+#define DENIAL 4  // beside a verdict: there is one
+
+static __always_inline struct flow flow_of(const struct packet* packet, __u32 direction) {
+  int egress = direction == DIRECTION_EGRESS;
+
+  return (struct flow){
+      .local_port = egress ? packet->source_port : packet->target_port,
+      .peer_port = egress ? packet->target_port : packet->source_port,
+      .family = packet->family,
+      .protocol = packet->protocol,
+      .protocol_bit = packet->protocol_bit,
+      .direction = direction,
+      .opens = packet->opens && packet->protocol_bit != DECIDE_UDP,
+  };
+}
+
+// Sets the peer of a packet, or says what can be said without knowing it.
+static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
+                                             const struct packet* packet,
                                              const struct tenant_policy* policy,
                                              struct flow* flow) {
   int egress = flow->direction == DIRECTION_EGRESS;
@@ -34,38 +67,34 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, const struct
     }
     if ((skb->priority & STAMP_MASK) != STAMP) return REASON_ALLOW_HOST_PROCESS;
     flow->peer = skb->priority & ~STAMP_MASK;
-    return judge(flow, policy);
+    return REASON_ALLOW_SAME_TENANT;
   }
-  if (egress && !owns_source(flow->side, flow->tenant, policy, packet->family, &packet->source))
+  if (egress && !owns_source(flow->side, flow->tenant, policy, family, &packet->source))
     return REASON_DENY_SOURCE;
   // A group is an endpoint like any other; who speaks to it is the sender's own affair.
-  flow->peer_address = egress || packet->multicast ? &packet->target : &packet->source;
-  flow->peer = peer_of(flow->side, packet->family, flow->peer_address);
-  return judge(flow, policy);
+  if (egress || packet->multicast)
+    flow->peer_address = packet->target;
+  else
+    flow->peer_address = packet->source;
+  flow->peer = peer_of(flow->side, family, &flow->peer_address);
+  return REASON_ALLOW_SAME_TENANT;
 }
 
-static __noinline void report(struct __sk_buff* skb, const struct packet* packet,
-                              const struct flow* flow, __u32 verdict, __u64 wire_bytes) {
-  const struct control* control = control_row();
-
-  if (!control) return;
-
-  struct verdict_event* event = reserve_event(flow->tenant, counters_of(control, flow->tenant));
-
-  if (!event) return;
-
-  int egress = flow->direction == DIRECTION_EGRESS;
-
-  fill_event(event, flow, verdict & 0xff, verdict >> 8 & 0xff, flow->direction,
-             verdict >> 16 & 1);
-  event->cgroup_id = bpf_skb_cgroup_id(skb);
-  event->wire_bytes = wire_bytes;
-  __builtin_memcpy(event->local_address, egress ? &packet->source : &packet->target, 16);
-  __builtin_memcpy(event->peer_address, egress ? &packet->target : &packet->source, 16);
-  bpf_ringbuf_submit(event, 0);
+// What a sender is told about a packet that has used up its rate, or nearly so.
+static __always_inline int slow_down(enum charge charge, __u32 direction, __u8 protocol) {
+  if (direction == DIRECTION_INGRESS) return charge == CHARGE_OVER ? DROP : PASS;
+  if (charge == CHARGE_OVER) return DROP_SLOW_DOWN;
+  return protocol == IPPROTO_TCP ? PASS_SLOW_DOWN : PASS;
 }
 
-static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction) {
+int judge_any(struct __sk_buff* skb, __u32 direction, struct denial* denial);
+
+// The verdict, and DENIAL when `denial` has been filled in. `reason` is what the headers say:
+// REASON_ALLOW_SAME_TENANT for nothing bad. `plain` is a constant: whether the packet is one
+// that parse_plain4() has taken.
+static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction, int plain,
+                                        const struct packet* packet, enum reason reason,
+                                        struct denial* denial) {
   const struct control* control = control_row();
 
   if (!control) return DROP;
@@ -76,63 +105,120 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction) 
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
   struct tenant_counters* counters = counters_of(control, tenant);
 
-  if (!counters) return DROP;  // there is a row for every tenant number and CPU
+  if (!policy || !counters) return DROP;  // there are rows for every tenant number
+
+  struct flow flow = flow_of(packet, direction);
+
+  flow.socket = skb->sk;
+  flow.side = side;
+  flow.tenant = tenant;
+  if (tenant == TENANT_NONE || !(policy->flags & TENANT_IN_USE))
+    reason = REASON_DENY_UNKNOWN_CGROUP;
+  if (reason < REASON_FIRST_DENY)
+    reason = find_peer(skb, plain ? AF_INET : packet->family, packet, policy, &flow);
+  if (reason == REASON_ALLOW_SAME_TENANT && flow.peer & PEER_INFRASTRUCTURE) {
+    if (plain) return judge_any(skb, direction, denial);
+    if (is_in_lane(&flow)) reason = REASON_ALLOW_INFRASTRUCTURE;
+  }
+  if (reason == REASON_ALLOW_SAME_TENANT) reason = judge(&flow, policy);
+
+  __u64 segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
+  struct cost cost = {.bytes = skb->len + (segments - 1) * packet->header_bytes,
+                      .packets = segments};
+  enum reason limit = REASON_COUNT;
+  int verdict = DROP;
+
+  if (reason < REASON_FIRST_DENY) {
+    struct traffic* traffic = &counters->cell[direction & 1][counter_cell(reason, 0, 0)];
+    enum charge charge = charge_packet(policy, traffic, &cost, tenant, direction, &limit);
+
+    verdict = PASS;
+    if (charge != CHARGE_PAID) verdict = slow_down(charge, direction, packet->protocol);
+    if (charge != CHARGE_OVER) {
+      count_traffic(traffic, &cost, direction);
+      // The last packet of a handshake is the only one but a SYN that a listening socket is
+      // handed.
+      if (direction == DIRECTION_INGRESS && packet->protocol == IPPROTO_TCP && !packet->opens &&
+          skb->sk && skb->sk->state == BPF_TCP_LISTEN)
+        __sync_fetch_and_add(&counters->connections_opened[DIRECTION_INGRESS], 1);
+      return verdict;
+    }
+  }
+  denial->bytes = cost.bytes;
+  denial->packets = cost.packets;
+  denial->peer = flow.peer;
+  denial->tenant = tenant;
+  denial->reason = limit < REASON_COUNT ? limit : reason;
+  denial->peer_class = class_of(reason);
+  denial->direction = direction;
+  denial->would = tenant != TENANT_NONE && policy->flags & TENANT_AUDIT;
+  return (denial->would ? PASS : verdict) | DENIAL;
+}
+
+// Any packet. Out of line for the verifier as well (not static): it walks through it once.
+__noinline int judge_any(struct __sk_buff* skb, __u32 direction, struct denial* denial) {
+  if (!denial) return DROP;
 
   struct packet packet = {};
   enum reason reason = parse(skb, &packet);
-  struct flow flow = {
-      .peer_address = &packet.source,
-      .socket = skb->sk,
-      .side = side,
-      .tenant = tenant,
-      .local_port = direction == DIRECTION_EGRESS ? packet.source_port : packet.target_port,
-      .peer_port = direction == DIRECTION_EGRESS ? packet.target_port : packet.source_port,
-      .family = packet.family,
-      .protocol = packet.protocol,
-      .protocol_bit = packet.protocol_bit,
-      .direction = direction,
-      .opens = packet.opens && packet.protocol_bit != DECIDE_UDP,
-  };
 
-  if (!policy || tenant == TENANT_NONE || !(policy->flags & TENANT_IN_USE))
-    reason = REASON_DENY_UNKNOWN_CGROUP;
-  else if (reason < REASON_FIRST_DENY)
-    reason = find_peer(skb, &packet, policy, &flow);
+  return judge_packet(skb, direction & 1, 0, &packet, reason, denial);
+}
 
-  __u64 segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
-  struct cost cost = {.bytes = skb->len + (segments - 1) * packet.header_bytes,
-                      .packets = segments};
-  __u32 peer_class = class_of(reason);
-  int verdict = reason < REASON_FIRST_DENY ? PASS : DROP;
+static __noinline int report(struct __sk_buff* skb, const struct denial* denial,
+                             struct tenant_counters* counters) {
+  struct verdict_event* event = reserve_event(denial->tenant, counters);
 
-  if (verdict == PASS) {
-    enum charge charge =
-        charge_packet(policy, &counters->cell[direction][counter_cell(reason, 0, 0)], &cost,
-                      tenant, direction, &reason);
+  if (!event) return 0;
 
-    if (direction == DIRECTION_EGRESS && packet.protocol == IPPROTO_TCP)
-      verdict = charge == CHARGE_OVER   ? DROP_SLOW_DOWN
-                : charge == CHARGE_NEAR ? PASS_SLOW_DOWN
-                                        : PASS;
-    else if (charge == CHARGE_OVER)
-      verdict = direction == DIRECTION_EGRESS ? DROP_SLOW_DOWN : DROP;
-  }
-  __u32 would = reason >= REASON_FIRST_DENY && tenant && policy && policy->flags & TENANT_AUDIT;
-  __u32 cell = counter_cell(reason, peer_class, would);
+  int egress = denial->direction == DIRECTION_EGRESS;
+  struct packet packet = {};
 
-  if (cell < CELL_COUNT) count_traffic(&counters->cell[direction][cell], &cost);
-  if (reason >= REASON_FIRST_DENY)
-    report(skb, &packet, &flow, reason | peer_class << 8 | would << 16, cost.bytes);
-  if (would) return PASS;
-  // The last packet of a handshake is the only one but a SYN that a listening socket is handed.
-  if (direction == DIRECTION_INGRESS && packet.protocol == IPPROTO_TCP && verdict == PASS &&
-      !packet.opens && skb->sk && skb->sk->state == BPF_TCP_LISTEN)
-    __sync_fetch_and_add(&counters->connections_opened[DIRECTION_INGRESS], 1);
-  return verdict;
+  parse(skb, &packet);
+
+  struct flow flow = flow_of(&packet, denial->direction);
+
+  flow.peer = denial->peer;
+  fill_event(event, &flow, denial->reason, denial->peer_class, denial->direction,
+             denial->would);
+  event->cgroup_id = bpf_skb_cgroup_id(skb);
+  event->wire_bytes = denial->bytes;
+  __builtin_memcpy(event->local_address, egress ? &packet.source : &packet.target, 16);
+  __builtin_memcpy(event->peer_address, egress ? &packet.target : &packet.source, 16);
+  bpf_ringbuf_submit(event, 0);
+  return 0;
+}
+
+__noinline int count_and_report(struct __sk_buff* skb, const struct denial* denial) {
+  const struct control* control = control_row();
+
+  if (!control || !denial) return 0;
+
+  struct tenant_counters* counters = counters_of(control, denial->tenant);
+  __u32 cell = counter_cell(denial->reason, denial->peer_class, denial->would);
+  struct cost cost = {.bytes = denial->bytes, .packets = denial->packets};
+
+  if (!counters || cell >= CELL_COUNT) return 0;
+  count_traffic(&counters->cell[denial->direction & 1][cell], &cost, denial->direction);
+  report(skb, denial, counters);
+  return 0;
+}
+
+static __always_inline int judge_skb(struct __sk_buff* skb, __u32 direction) {
+  struct denial denial;
+  struct packet packet = {};
+  int verdict;
+
+  if (parse_plain4(skb, &packet))
+    verdict = judge_packet(skb, direction, 1, &packet, REASON_ALLOW_SAME_TENANT, &denial);
+  else
+    verdict = judge_any(skb, direction, &denial);
+  if (verdict & DENIAL) count_and_report(skb, &denial);
+  return verdict & (direction == DIRECTION_EGRESS ? 3 : 1);
 }
 
 SEC("cgroup_skb/egress")
-int packet_egress(struct __sk_buff* skb) { return judge_packet(skb, DIRECTION_EGRESS); }
+int packet_egress(struct __sk_buff* skb) { return judge_skb(skb, DIRECTION_EGRESS); }
 
 SEC("cgroup_skb/ingress")
-int packet_ingress(struct __sk_buff* skb) { return judge_packet(skb, DIRECTION_INGRESS); }
+int packet_ingress(struct __sk_buff* skb) { return judge_skb(skb, DIRECTION_INGRESS); }

@@ -88,6 +88,12 @@ static __always_inline __u8 protocol_bit_of(const struct bpf_sock_addr* context,
   }
 }
 
+static __noinline enum reason judge_flow(const struct flow* flow,
+                                         const struct tenant_policy* policy) {
+  if (flow->peer & PEER_INFRASTRUCTURE && is_in_lane(flow)) return REASON_ALLOW_INFRASTRUCTURE;
+  return judge(flow, policy);
+}
+
 static __always_inline enum reason judge_target(struct bpf_sock_addr* context,
                                                 const struct call* call, struct flow* flow,
                                                 const struct tenant_policy* policy) {
@@ -102,11 +108,11 @@ static __always_inline enum reason judge_target(struct bpf_sock_addr* context,
 
     if (tenant != TENANT_NONE) {
       flow->peer = tenant;
-      return judge(flow, policy);
+      return judge_flow(flow, policy);
     }
   }
   if (loopback) return REASON_ALLOW_LOOPBACK;
-  return judge(flow, policy);
+  return judge_flow(flow, policy);
 }
 
 static __always_inline enum reason judge_bind(struct bpf_sock_addr* context,
@@ -154,7 +160,7 @@ static __always_inline int judge_call(struct bpf_sock_addr* context, const struc
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
   struct tenant_counters* counters = counters_of(control, tenant);
   struct flow flow = {
-      .peer_address = &call->address,
+      .peer_address = call->address,
       .side = side,
       .tenant = tenant,
       .local_port = call->hook == HOOK_BIND ? call->port

@@ -13,9 +13,16 @@ static __always_inline struct tenant_counters* counters_of(const struct control*
   return bpf_map_lookup_elem(&counters, &row);
 }
 
-// Atomic, although only this CPU writes here: a softirq may judge a packet of the same tenant
-// between another program's load and store, and no packet may go uncounted.
-static __always_inline void count_traffic(struct traffic* traffic, const struct cost* cost) {
+// Only this CPU writes here. On egress a softirq, or a task that preempts this one, may judge a
+// packet of the same tenant between load and store, so the adds are atomic: no packet goes
+// uncounted. On ingress softirqs are off and do not nest: whoever counts here counts alone.
+static __always_inline void count_traffic(struct traffic* traffic, const struct cost* cost,
+                                          __u32 direction) {
+  if (direction == DIRECTION_INGRESS) {
+    traffic->bytes += cost->bytes;
+    traffic->packets += cost->packets;
+    return;
+  }
   __sync_fetch_and_add(&traffic->bytes, cost->bytes);
   __sync_fetch_and_add(&traffic->packets, cost->packets);
 }

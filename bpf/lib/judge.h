@@ -8,7 +8,7 @@
 #include "bpf/lib/replies.h"
 
 struct flow {
-  const struct address* peer_address;
+  struct address peer_address;
   struct bpf_sock* socket;  // whose UDP replies may be expected; NULL in calls
   __u32 side;
   __u32 tenant;
@@ -22,6 +22,17 @@ struct flow {
   __u8 opens;  // it cannot be a reply
 };
 
+static __noinline int set_has_port(__u32 set, __u32 side, __u16 protocol, __u16 port) {
+  struct port_page_key key = {
+      .set = set | side << PAIR_SIDE_SHIFT,
+      .protocol = protocol,
+      .page = port / 64,
+  };
+  const __u64* ports = bpf_map_lookup_elem(&port_pages, &key);
+
+  return ports && *ports >> (port % 64) & 1;
+}
+
 static __always_inline int allows(__u32 decision, const struct flow* flow, __u16 port) {
   if (decision & flow->protocol_bit) return 1;
   if (flow->protocol_bit == DECIDE_ICMP) return 0;
@@ -29,15 +40,7 @@ static __always_inline int allows(__u32 decision, const struct flow* flow, __u16
     return decision >> DECIDE_RANGE_SHIFT & flow->protocol_bit &&
            decision_has_port(decision, port);
   if (!(decision >> DECIDE_SET_SHIFT)) return 0;
-
-  struct port_page_key key = {
-      .set = decision >> DECIDE_SET_SHIFT | flow->side << PAIR_SIDE_SHIFT,
-      .protocol = flow->protocol,
-      .page = port / 64,
-  };
-  const __u64* ports = bpf_map_lookup_elem(&port_pages, &key);
-
-  return ports && *ports >> (port % 64) & 1;
+  return set_has_port(decision >> DECIDE_SET_SHIFT, flow->side, flow->protocol, port);
 }
 
 enum answer { ANSWER_NO_RULE, ANSWER_OTHER_PORT, ANSWER_ALLOW, ANSWER_REPLY };
@@ -56,7 +59,8 @@ static __always_inline enum answer answer(const struct pair* decide, const struc
     int reply = !flow->opens;
 
     if (!egress && flow->protocol_bit == DECIDE_UDP)
-      reply = is_expected(flow->socket, flow->family, flow->peer_address, flow->peer_port);
+      reply = is_expected(flow->socket,
+                          udp_peer(flow->family, &flow->peer_address, flow->peer_port));
     if (reply) return ANSWER_REPLY;
   }
   return forward ? ANSWER_OTHER_PORT : ANSWER_NO_RULE;
@@ -76,59 +80,55 @@ static __always_inline enum answer decide_flow(const struct pair* decide,
 
   if (result == ANSWER_ALLOW && flow->direction == DIRECTION_EGRESS &&
       flow->protocol_bit == DECIDE_UDP && !allows(decide->in, flow, flow->local_port))
-    expect_reply(flow->socket, flow->family, flow->peer_address, flow->peer_port);
+    expect_reply(flow->socket, udp_peer(flow->family, &flow->peer_address, flow->peer_port));
   return result;
 }
 
-static __always_inline enum reason judge_tenant(const struct flow* flow) {
-  const struct pair* decide = pair_of(flow->side, flow->tenant, flow->peer);
+// Whether the infrastructure lane lets the flow pass, for a peer that is in it. Whoever is not
+// let through is judged like any other.
+static __noinline int is_in_lane(const struct flow* flow) {
+  const struct pair* lane = pair_of(flow->side, TENANT_NONE, flow->peer);
 
-  if (!decide) return REASON_DENY_TENANT;
-  switch (decide_flow(decide, flow)) {
-    case ANSWER_ALLOW:
-      return REASON_ALLOW_TENANT_RULE;
-    case ANSWER_REPLY:
-      return REASON_ALLOW_TENANT_REPLY;
-    case ANSWER_OTHER_PORT:
-      return REASON_DENY_TENANT_PORT;
-    default:
-      return REASON_DENY_TENANT;
-  }
+  return lane && decide_flow(lane, flow) >= ANSWER_ALLOW;
 }
 
-static __always_inline enum reason judge_world(const struct flow* flow,
-                                               const struct tenant_policy* policy) {
-  int v4 = flow->family == AF_INET;
-  struct pair decide = {.out = v4 ? policy->world_out : policy->world6_out,
-                        .in = v4 ? policy->world_in : policy->world6_in};
-
-  if (flow->peer & PEER_INFRASTRUCTURE) {
-    const struct pair* lane = pair_of(flow->side, TENANT_NONE, flow->peer);
-
-    if (lane && decide_flow(lane, flow) >= ANSWER_ALLOW) return REASON_ALLOW_INFRASTRUCTURE;
-  }
-  if (flow->peer != PEER_WORLD) {
-    const struct pair* own = pair_of(flow->side, flow->tenant, flow->peer);
-
-    if (own)
-      decide = *own;
-    else if (flow->peer & PEER_MULTICAST)
-      return REASON_DENY_MULTICAST;
-  }
-  enum answer result = decide_flow(&decide, flow);
-
-  if (result == ANSWER_ALLOW) return REASON_ALLOW_WORLD;
-  if (result == ANSWER_REPLY) return REASON_ALLOW_WORLD_REPLY;
-  if (flow->peer & PEER_MULTICAST) return REASON_DENY_MULTICAST;
-  return result == ANSWER_OTHER_PORT ? REASON_DENY_WORLD_PORT : REASON_DENY_WORLD;
-}
-
+// The verdict on a flow that the lane does not let pass.
 static __always_inline enum reason judge(const struct flow* flow,
                                          const struct tenant_policy* policy) {
   if (flow->peer == flow->tenant) return REASON_ALLOW_SAME_TENANT;
   if (!flow->protocol_bit) return REASON_DENY_PROTOCOL;
-  if (flow->peer != PEER_WORLD && flow->peer <= PEER_TENANT_MAX) return judge_tenant(flow);
-  return judge_world(flow, policy);
+
+  int is_tenant = flow->peer != PEER_WORLD && flow->peer <= PEER_TENANT_MAX;
+  struct pair decide;
+
+  if (is_tenant) {
+    const struct pair* own = pair_of(flow->side, flow->tenant, flow->peer);
+
+    if (!own) return REASON_DENY_TENANT;
+    decide = *own;
+  } else {
+    int v4 = flow->family == AF_INET;
+
+    decide.out = v4 ? policy->world_out : policy->world6_out;
+    decide.in = v4 ? policy->world_in : policy->world6_in;
+    if (flow->peer != PEER_WORLD) {
+      const struct pair* own = pair_of(flow->side, flow->tenant, flow->peer);
+
+      if (own)
+        decide = *own;
+      else if (flow->peer & PEER_MULTICAST)
+        return REASON_DENY_MULTICAST;
+    }
+  }
+  enum answer result = decide_flow(&decide, flow);
+
+  if (result == ANSWER_ALLOW) return is_tenant ? REASON_ALLOW_TENANT_RULE : REASON_ALLOW_WORLD;
+  if (result == ANSWER_REPLY)
+    return is_tenant ? REASON_ALLOW_TENANT_REPLY : REASON_ALLOW_WORLD_REPLY;
+  if (flow->peer & PEER_MULTICAST) return REASON_DENY_MULTICAST;
+  if (result == ANSWER_OTHER_PORT)
+    return is_tenant ? REASON_DENY_TENANT_PORT : REASON_DENY_WORLD_PORT;
+  return is_tenant ? REASON_DENY_TENANT : REASON_DENY_WORLD;
 }
 
 // What kind of peer a verdict was about. Reasons know; only a limit's peer must be asked.

@@ -2,8 +2,8 @@
 #ifndef PARTYWALL_BPF_LIB_PEER_H
 #define PARTYWALL_BPF_LIB_PEER_H
 
+#include "bpf/lib/address.h"
 #include "bpf/lib/maps.h"
-#include "bpf/lib/packet.h"
 
 // One word of the trie; PEER_WORLD when the block is out of range, which no writer produces.
 static __always_inline __u32 endpoint_word(__u32 side, __u32 block, __u32 word) {
@@ -22,7 +22,7 @@ static __always_inline __u32 peer_of4(__u32 side, __u32 address) {
   return word;
 }
 
-static __always_inline __u32 peer_of6(__u32 side, const struct address* address) {
+static __noinline __u32 peer_of6(__u32 side, const struct address* address) {
   struct endpoint6_key key = {.prefix_bits = 160, .side = side};
 
   __builtin_memcpy(key.address, address, 16);
@@ -35,20 +35,25 @@ static __always_inline __u32 peer_of(__u32 side, __u8 family, const struct addre
   return family == AF_INET ? peer_of4(side, address->word[0]) : peer_of6(side, address);
 }
 
+static __always_inline int is_home(const struct tenant_policy* policy, __u8 family,
+                                   const struct address* address) {
+  if (family == AF_INET) return (address->word[0] & policy->home4_mask) == policy->home4;
+
+  const __u64* half = (const __u64*)address;
+
+  return (half[0] & policy->home6_mask[0]) == policy->home6[0] &&
+         (half[1] & policy->home6_mask[1]) == policy->home6[1];
+}
+
+static __noinline __u32 owner_of4(__u32 side, __u32 address) { return peer_of4(side, address); }
+
 // Whether an address is the tenant's to send from. Its largest range answers without a lookup.
 static __always_inline int owns_source(__u32 side, __u32 tenant,
                                        const struct tenant_policy* policy, __u8 family,
                                        const struct address* address) {
-  if (family == AF_INET) {
-    if ((address->word[0] & policy->home4_mask) == policy->home4) return 1;
-  } else {
-    const __u64* half = (const __u64*)address;
+  if (is_home(policy, family, address)) return 1;
 
-    if ((half[0] & policy->home6_mask[0]) == policy->home6[0] &&
-        (half[1] & policy->home6_mask[1]) == policy->home6[1])
-      return 1;
-  }
-  __u32 owner = peer_of(side, family, address);
+  __u32 owner = family == AF_INET ? owner_of4(side, address->word[0]) : peer_of6(side, address);
 
   if (owner == tenant) return 1;
   if (policy->flags & TENANT_OWN_SOURCE) return 0;

@@ -1,9 +1,10 @@
-// bpf/lib/replies.h: whether a UDP packet answers something its socket has sent.
+// bpf/lib/replies.h: whether a UDP packet answers something its socket has sent. Out of line:
+// most flows may be opened from either end, or are TCP.
 #ifndef PARTYWALL_BPF_LIB_REPLIES_H
 #define PARTYWALL_BPF_LIB_REPLIES_H
 
+#include "bpf/lib/address.h"
 #include "bpf/lib/maps.h"
-#include "bpf/lib/packet.h"
 
 // A peer in one word: exact for IPv4, a keyed hash for IPv6.
 static __always_inline __u64 udp_peer(__u8 family, const struct address* address, __u16 port) {
@@ -26,39 +27,36 @@ static __always_inline int is_connected(struct bpf_sock* socket) {
 }
 
 static __always_inline int knows(const struct udp_peers* peers, __u64 peer) {
-#pragma unroll
   for (int i = 0; i < UDP_PEERS; i++)
     if (peers->peer[i] == peer) return 1;
   return 0;
 }
 
 // Notes that the socket has sent to a peer whose answer would otherwise be refused.
-static __always_inline void expect_reply(struct bpf_sock* socket, __u8 family,
-                                         const struct address* address, __u16 port) {
-  if (!socket || is_connected(socket)) return;
+static __noinline int expect_reply(struct bpf_sock* socket, __u64 peer) {
+  if (!socket || is_connected(socket)) return 0;
 
   struct udp_peers* peers =
       bpf_sk_storage_get(&udp_peers, socket, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-  __u64 peer = udp_peer(family, address, port);
 
   if (!peers) {
     struct health* row = health_row();
 
     if (row) __sync_fetch_and_add(&row->peers_full_total, 1);
-    return;
+    return 0;
   }
   if (!knows(peers, peer))
     peers->peer[__sync_fetch_and_add(&peers->next, 1) % UDP_PEERS] = peer;
+  return 0;
 }
 
-static __always_inline int is_expected(struct bpf_sock* socket, __u8 family,
-                                       const struct address* address, __u16 port) {
+static __noinline int is_expected(struct bpf_sock* socket, __u64 peer) {
   if (!socket) return 0;
   if (is_connected(socket)) return 1;
 
   const struct udp_peers* peers = bpf_sk_storage_get(&udp_peers, socket, NULL, 0);
 
-  return peers && knows(peers, udp_peer(family, address, port));
+  return peers && knows(peers, peer);
 }
 
 #endif
