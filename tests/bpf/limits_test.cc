@@ -112,6 +112,22 @@ TEST_F(LimitsTest, OneTenantsBurstIsNotAnothers) {
             egress(Packet::udp("10.78.2.1", 1, "10.78.2.2", 2).payload(1000)).reason);
 }
 
+TEST_F(LimitsTest, WhatPassedWithoutALimitIsNoDebt) {
+  start("");
+  for (int i = 0; i < 1000; i++)
+    EXPECT_EQ(abi::REASON_ALLOW_SAME_TENANT,
+              egress(Packet::udp(kA, 1, kB, 2).payload(1000)).reason);
+  policy(policy_with("egress: {ceiling: 80kbit, burst: 100Ki}"));
+
+  int passed = burst();
+
+  EXPECT_GE(passed, 95);
+  EXPECT_LE(passed, 115);
+  // Lifted again, it is as if it had never been there.
+  policy(policy_with(""));
+  EXPECT_EQ(10'000, burst());
+}
+
 TEST_F(LimitsTest, AuditCountsAndLetsPass) {
   start("egress: {ceiling: 80kbit, burst: 4Ki}", "audit");
 

@@ -278,7 +278,11 @@ TEST(Compile, RowsOfTenants) {
   const abi::tenant_policy& a = image.tenants.at(1);
   const abi::tenant_policy& b = image.tenants.at(2);
 
-  EXPECT_EQ(TENANT_IN_USE | TENANT_AUDIT | TENANT_OWN_SOURCE, a.flags);
+  EXPECT_EQ(TENANT_IN_USE | TENANT_AUDIT | TENANT_OWN_SOURCE |
+                TENANT_LIMITS_BYTES(abi::DIRECTION_EGRESS) |
+                TENANT_LIMITS_PACKETS(abi::DIRECTION_EGRESS) |
+                TENANT_LIMITS_PACKETS(abi::DIRECTION_INGRESS),
+            a.flags);
   EXPECT_EQ(htonl(0x0a090000), a.home4);  // the largest
   EXPECT_EQ(htonl(0xffff0000), a.home4_mask);
   EXPECT_EQ(htonl(0xffffffff), static_cast<uint32_t>(a.home6_mask[0]));
