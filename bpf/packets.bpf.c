@@ -129,13 +129,19 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction, 
   int verdict = DROP;
 
   if (reason < REASON_FIRST_DENY) {
+    int alone = direction == DIRECTION_INGRESS || take(counters);
+
+    if (!alone) counters = row_of_latecomers(control, tenant);
+    if (!counters) return DROP;
+
     struct traffic* traffic = &counters->cell[direction & 1][counter_cell(reason, 0, 0)];
     enum charge charge = charge_packet(policy, traffic, &cost, tenant, direction, &limit);
 
     verdict = PASS;
     if (charge != CHARGE_PAID) verdict = slow_down(charge, direction, packet->protocol);
+    if (charge != CHARGE_OVER) count_traffic(traffic, &cost, alone);
+    if (direction == DIRECTION_EGRESS && alone) give_back(counters);
     if (charge != CHARGE_OVER) {
-      count_traffic(traffic, &cost, direction);
       // The last packet of a handshake is the only one but a SYN that a listening socket is
       // handed.
       if (direction == DIRECTION_INGRESS && packet->protocol == IPPROTO_TCP && !packet->opens &&
@@ -199,7 +205,7 @@ __noinline int count_and_report(struct __sk_buff* skb, const struct denial* deni
   struct cost cost = {.bytes = denial->bytes, .packets = denial->packets};
 
   if (!counters || cell >= CELL_COUNT) return 0;
-  count_traffic(&counters->cell[denial->direction & 1][cell], &cost, denial->direction);
+  count_traffic(&counters->cell[denial->direction & 1][cell], &cost, 0);
   report(skb, denial, counters);
   return 0;
 }

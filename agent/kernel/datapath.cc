@@ -221,8 +221,8 @@ Result<Applied> Datapath::apply(ImagePtr image) {
     abi::tenant_name& row = names_[number];
 
     if (name == row.name) continue;
-    for (uint32_t cpu = 0; cpu < control_[0].cpus; cpu++)
-      counters_[size_t{cpu} * options_.max_tenants + number] = {};
+    for (size_t row = number; row < counters_.rows().size(); row += options_.max_tenants)
+      counters_[row] = {};
     std::memset(&row, 0, sizeof(row));
     std::memcpy(row.name, name.data(), std::min(name.size(), sizeof(row.name) - 1));
   }

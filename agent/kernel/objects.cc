@@ -44,7 +44,7 @@ int on_log(libbpf_print_level level, const char* format, va_list arguments) {
 
 uint32_t rows_of(std::string_view map, const Sizes& sizes) {
   if (map == "tenants") return sizes.max_tenants * 2;
-  if (map == "counters") return sizes.max_tenants * sizes.cpus;
+  if (map == "counters") return sizes.max_tenants * (sizes.cpus + 1);
   if (map == "tenant_names" || map == "meters") return sizes.max_tenants;
   return 0;
 }

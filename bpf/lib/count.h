@@ -13,18 +13,37 @@ static __always_inline struct tenant_counters* counters_of(const struct control*
   return bpf_map_lookup_elem(&counters, &row);
 }
 
-// Only this CPU writes here. On egress a softirq, or a task that preempts this one, may judge a
-// packet of the same tenant between load and store, so the adds are atomic: no packet goes
-// uncounted. On ingress softirqs are off and do not nest: whoever counts here counts alone.
+// A CPU's row is written by that CPU only; but on egress a softirq, or a task that preempts
+// this one, may judge a packet of the same tenant in the midst of this one's count. So a row is
+// taken, and whoever finds it taken counts in the row of latecomers, with atomic adds: every
+// packet is counted, and nearly always for one locked operation where two adds would be two.
+// On ingress softirqs are off and do not nest: whoever counts there counts alone.
+static __always_inline int take(struct tenant_counters* row) {
+  return !__sync_lock_test_and_set(&row->taken, 1);
+}
+
+static __always_inline void give_back(struct tenant_counters* row) {
+  asm volatile("" ::: "memory");
+  *(volatile __u64*)&row->taken = 0;  // same CPU: nothing to order but the compiler
+}
+
+static __always_inline struct tenant_counters* row_of_latecomers(const struct control* control,
+                                                                 __u32 tenant) {
+  __u32 row = control->cpus * control->max_tenants + tenant;
+
+  return bpf_map_lookup_elem(&counters, &row);
+}
+
+// `alone`: nobody else can write this cell meanwhile.
 static __always_inline void count_traffic(struct traffic* traffic, const struct cost* cost,
-                                          __u32 direction) {
-  if (direction == DIRECTION_INGRESS) {
+                                          int alone) {
+  if (alone) {
     traffic->bytes += cost->bytes;
     traffic->packets += cost->packets;
-    return;
+  } else {
+    __sync_fetch_and_add(&traffic->bytes, cost->bytes);
+    __sync_fetch_and_add(&traffic->packets, cost->packets);
   }
-  __sync_fetch_and_add(&traffic->bytes, cost->bytes);
-  __sync_fetch_and_add(&traffic->packets, cost->packets);
 }
 
 static __always_inline void count_call(struct tenant_counters* row, __u32 reason, __u32 would) {

@@ -17,7 +17,7 @@ struct control {
   __u64 root_cgroup_id;       // the managed root
   __u32 root_level;           // its depth below the cgroup2 root (0 = the root itself)
   __u32 max_tenants;          // rows per side of the map tenants, and per CPU of counters
-  __u32 cpus;                 // possible CPUs: rows of counters = cpus * max_tenants
+  __u32 cpus;                 // possible CPUs: counters has rows for one more (counters.h)
   __u32 reserved;
   __u64 secret;  // random; keys the hash of IPv6 peers in udp_peers
 };

@@ -34,10 +34,13 @@ ABI_INLINE __u32 counter_cell(__u32 reason, __u32 peer_class, __u32 would) {
   return would ? CELL_ENFORCED_COUNT + cell - CELL_FIRST_DENY : cell;
 }
 
-// Map counters: array, mmapable; row = cpu * control.max_tenants + tenant. Sum over the CPUs.
-// Row TENANT_NONE is the traffic of cgroups below the managed root that no tenant claims.
-// Written by bpf/lib/count.h, each CPU its own rows. Read by agent/observe and tools/.
+// Map counters: array, mmapable; row = cpu * control.max_tenants + tenant. Sum over the CPUs,
+// and over one more "CPU" behind the last: the rows of latecomers (bpf/lib/count.h), which all
+// CPUs share. Row TENANT_NONE is the traffic of cgroups below the managed root that no tenant
+// claims. Written by bpf/lib/count.h. Read by agent/observe and tools/.
 struct tenant_counters {
+  __u64 taken;  // 1 while a packet on its way out is being counted here
+  __u64 reserved[3];
   struct traffic cell[DIRECTION_COUNT][CELL_COUNT];
   __u64 connections_opened[DIRECTION_COUNT];  // TCP: egress = connect() let through, ingress =
                                               // accepted
@@ -46,9 +49,10 @@ struct tenant_counters {
   __u64 events_sent;
   __u64 events_throttled;  // lost to the tenant's own event budget
   __u64 events_dropped;    // lost because the ring was full
-  __u64 padding[5];        // whole cache lines: CPUs do not share one
+  __u64 padding;           // whole cache lines: CPUs do not share one
 };
 ABI_SIZE(struct tenant_counters, 2560);
+ABI_AT(struct tenant_counters, cell, 32);  // a cell and its mark in one cache line
 
 // Map syscalls: per-CPU hash; (tenant, abi, number) -> calls.
 // Written by bpf/syscalls.bpf.c. Read by agent/observe and tools/.

@@ -1,4 +1,5 @@
 // tests/bpf/limits_test.cc: rates, audit mode and generations, packet by packet.
+#include "maps/typed_map.h"
 #include "tests/bpf/world.h"
 
 namespace partywall::test {
@@ -126,6 +127,29 @@ TEST_F(LimitsTest, WhatPassedWithoutALimitIsNoDebt) {
   // Lifted again, it is as if it had never been there.
   policy(policy_with(""));
   EXPECT_EQ(10'000, burst());
+}
+
+// As when a softirq sends while another packet of the tenant is being counted on its CPU.
+TEST_F(LimitsTest, ALatecomerIsCountedAndCharged) {
+  start("egress: {ceiling: 80kbit, burst: 100Ki}");
+
+  auto rows = MappedArray<abi::tenant_counters>::open(pins_, "counters");
+
+  ASSERT_TRUE(rows);
+  for (abi::tenant_counters& row : rows->rows()) row.taken = 1;
+  for (int i = 0; i < 10; i++) {
+    Outcome outcome = egress(Packet::udp(kA, 1, kB, 2).payload(1000));
+
+    EXPECT_EQ(1, outcome.verdict);
+    EXPECT_EQ(abi::REASON_ALLOW_SAME_TENANT, outcome.reason);
+    EXPECT_EQ(1028u, outcome.bytes);
+  }
+  EXPECT_LE(burst(), 100);  // the burst is one, whichever row it was counted in
+  EXPECT_EQ(abi::REASON_LIMIT_BYTES, last_.reason);
+
+  auto latecomers = rows->rows().last(kMaxTenants);
+
+  EXPECT_GE(latecomers[number("a")].cell[0][abi::counter_cell(0, 0, 0)].packets, 90u);
 }
 
 TEST_F(LimitsTest, AuditCountsAndLetsPass) {

@@ -9,6 +9,7 @@
 
 #include "agent/kernel/uninstall.h"
 #include "agent/source/cgroup_tree.h"
+#include "maps/counter_rows.h"
 #include "maps/typed_map.h"
 
 namespace partywall::test {
@@ -106,19 +107,10 @@ uint16_t World::number(const std::string& tenant) const {
 }
 
 abi::tenant_counters World::counters(uint16_t tenant) const {
-  auto control = MappedArray<const abi::control>::open(pins_, "control");
   auto rows = MappedArray<const abi::tenant_counters>::open(pins_, "counters");
-  abi::tenant_counters sum{};
-  auto* target = reinterpret_cast<uint64_t*>(&sum);
 
-  EXPECT_TRUE(control && rows);
-  for (uint32_t cpu = 0; cpu < (*control)[0].cpus; cpu++) {
-    const auto* row =
-        reinterpret_cast<const uint64_t*>(&(*rows)[size_t{cpu} * kMaxTenants + tenant]);
-
-    for (size_t word = 0; word < sizeof(sum) / 8; word++) target[word] += row[word];
-  }
-  return sum;
+  EXPECT_TRUE(rows);
+  return sum_rows(rows->rows(), kMaxTenants, tenant);
 }
 
 uint16_t World::current_tenant() const {
