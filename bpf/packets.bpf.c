@@ -12,6 +12,7 @@
 #include "bpf/lib/meter.h"
 #include "bpf/lib/packet.h"
 #include "bpf/lib/peer.h"
+#include "bpf/lib/police.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -137,6 +138,8 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction, 
     struct traffic* traffic = &counters->cell[direction & 1][counter_cell(reason, 0, 0)];
     enum charge charge = charge_packet(policy, traffic, &cost, tenant, direction, &limit);
 
+    if (direction == DIRECTION_INGRESS && packet->protocol == IPPROTO_TCP && is_policed(policy))
+      charge = police(skb, packet->transport, policy, traffic, &cost, tenant, charge, &limit);
     verdict = PASS;
     if (charge != CHARGE_PAID) verdict = slow_down(charge, direction, packet->protocol);
     if (charge != CHARGE_OVER) count_traffic(traffic, &cost, alone);

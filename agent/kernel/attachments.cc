@@ -34,6 +34,7 @@ constexpr std::array kExpected = {
     Expected{"call_sendmsg6", "cgroup_udp6_sendmsg", true, false},
     Expected{"call_bind4", "cgroup_inet4_bind", true, false},
     Expected{"call_bind6", "cgroup_inet6_bind", true, false},
+    Expected{"tcp_pace", "cgroup_sock_ops", true, true},
     Expected{"syscall_enter", "tp_btf/sys_enter", false, true},
 };
 

@@ -29,6 +29,7 @@ namespace {
 constexpr std::array kPacketPrograms = {"packet_ingress", "packet_egress"};
 constexpr std::array kCallPrograms = {"call_connect4", "call_connect6", "call_sendmsg4",
                                       "call_sendmsg6", "call_bind4",    "call_bind6"};
+constexpr const char* kPacingProgram = "tcp_pace";
 constexpr std::array kTracingPrograms = {"cgroup_made", "cgroup_gone"};
 constexpr const char* kSyscallProgram = "syscall_enter";
 
@@ -160,7 +161,7 @@ Result<void> Datapath::load() {
 
     if (!object && spec.needed) return std::move(object.error());
     if (!object) {
-      syscalls_refused_ = object.error().message();
+      if (spec.name == "syscalls") syscalls_refused_ = object.error().message();
       continue;
     }
     objects_.emplace_back(spec.name, std::move(*object));
@@ -244,6 +245,12 @@ Result<Applied> Datapath::apply(ImagePtr image) {
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   wait_for_programs();
   release_numbers(*image);
+
+  bool paces = std::ranges::any_of(
+      image->tenants, [](const auto& entry) { return entry.second.flags & TENANT_PACED; });
+
+  if (std::exchange(paces_, paces) != paces && is_attached_)
+    if (auto done = attach_pacing(); !done) return std::move(done.error());
   return applied;
 }
 
@@ -254,6 +261,22 @@ void Datapath::release_numbers(const policy::Image& image) {
   for (const auto& [name, number] : image.numbers.tenants) used[number] = true;
   for (uint32_t number = 1; number < options_.max_tenants; number++)
     if (!used[number] && names_[number].name[0]) names_[number] = {};
+}
+
+// Where no tenant has a rate to be paced to, no connection pays for asking.
+Result<void> Datapath::attach_pacing() {
+  std::erase_if(links_, [](const Link& link) { return link.name == kPacingProgram; });
+  if (!paces_) return detach(kPacingProgram, options_.pin_root);
+  for (auto& [name, object] : objects_) {
+    if (name != "pacing") continue;
+
+    auto link = attach_to_cgroup(bpf_object__find_program_by_name(object.get(), kPacingProgram),
+                                 root_.get(), control_[0].root_cgroup_id, options_.pin_root);
+
+    if (!link) return std::move(link.error());
+    links_.push_back(std::move(*link));
+  }
+  return {};
 }
 
 Result<void> Datapath::attach() {
@@ -297,7 +320,8 @@ Result<void> Datapath::attach() {
                                [&](const Link& fresh) { return fresh.name == held.name; });
   });
   for (Link& link : links) links_.push_back(std::move(link));
-  return {};
+  is_attached_ = true;
+  return attach_pacing();
 }
 
 Result<std::vector<std::string>> Datapath::repair() {

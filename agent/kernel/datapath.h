@@ -72,6 +72,7 @@ class Datapath {
   Datapath() = default;
   Result<void> take_lock();
   Result<void> make_pin_folders();
+  Result<void> attach_pacing();
   Result<void> check_schema() const;
   Result<void> load();
   Result<void> start_control();
@@ -89,6 +90,8 @@ class Datapath {
   MappedArray<abi::tenant_counters> counters_;
   std::unique_ptr<Sides> sides_;
   std::unique_ptr<Membership> membership_;
+  bool is_attached_ = false;
+  bool paces_ = false;  // a tenant of the policy in force has a rate that TCP is paced to
   bool counts_syscalls_ = false;
   std::string syscalls_refused_;
 };

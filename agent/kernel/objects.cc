@@ -4,8 +4,12 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdarg>
+#include <cstdio>
 
+#include "bpf/pacing.skel.h"
 #include "bpf/packets.skel.h"
 #include "bpf/sockets.skel.h"
 #include "bpf/syscalls.skel.h"
@@ -26,19 +30,40 @@ bpf_object* open_object(const char* name) {
   return bpf_object__open_mem(bytes, size, &options);
 }
 
+// The first warning since it was cleared: later ones say only what follows from it.
 std::string& warning() {
   static std::string text;
   return text;
 }
 
+// The end of a verifier's log: its complaint stands before the line that counts instructions.
+std::string complaint(std::string_view text) {
+  size_t end = text.rfind("\nprocessed ");
+
+  if (end != std::string_view::npos) text = text.substr(0, end);
+
+  size_t start = text.rfind('\n');
+
+  return std::string(start == std::string_view::npos ? text : text.substr(start + 1));
+}
+
 int on_log(libbpf_print_level level, const char* format, va_list arguments) {
   if (level != LIBBPF_WARN) return 0;
 
-  char line[1024];
+  va_list again;
 
-  vsnprintf(line, sizeof(line), format, arguments);
-  warning() = line;
-  while (!warning().empty() && warning().back() == '\n') warning().pop_back();
+  va_copy(again, arguments);
+
+  int length = vsnprintf(nullptr, 0, format, arguments);
+  std::string text(static_cast<size_t>(std::max(length, 0)), '\0');
+
+  vsnprintf(text.data(), text.size() + 1, format, again);
+  va_end(again);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  if (text.find("BEGIN PROG LOAD LOG") != std::string::npos)
+    warning() += "; the verifier: " + complaint(text);
+  else if (warning().empty())
+    warning() = text;
   return 0;
 }
 
@@ -86,6 +111,8 @@ const std::vector<ObjectSpec>& object_specs() {
        open_object<packets_bpf__elf_bytes>},
       {"sockets", true, "connect, sendmsg and bind are answered at once",
        open_object<sockets_bpf__elf_bytes>},
+      {"pacing", false, "TCP is slowed down before its rate refuses packets",
+       open_object<pacing_bpf__elf_bytes>},
       {"syscalls", false, "system calls are counted", open_object<syscalls_bpf__elf_bytes>},
   };
   return specs;

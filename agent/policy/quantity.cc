@@ -127,7 +127,9 @@ Result<uint64_t> parse_burst(std::string_view text, uint64_t per_second) {
 }
 
 uint64_t default_burst_bytes(uint64_t bytes_per_second) {
-  return std::max<uint64_t>(bytes_per_second / 50, 16 << 10);
+  uint64_t super_packet = std::min<uint64_t>(64 << 10, bytes_per_second / 100 * 9);
+
+  return std::max<uint64_t>({bytes_per_second / 50, super_packet, 16 << 10});
 }
 
 uint64_t default_burst_packets(uint64_t packets_per_second) {

@@ -27,8 +27,8 @@ Result<uint64_t> parse_packet_rate(std::string_view text);
 // kMostBurstSeconds to earn back at `per_second`.
 Result<uint64_t> parse_burst(std::string_view text, uint64_t per_second);
 
-// What a tenant may run ahead when nothing else is written: 20 ms of its rate, at least
-// 16 KiB or 32 packets.
+// What a tenant may run ahead when nothing else is written: 20 ms of its rate, at least what
+// the kernel sends at once (64 KiB, as far as 90 ms earn them back) and 16 KiB; or 32 packets.
 uint64_t default_burst_bytes(uint64_t bytes_per_second);
 uint64_t default_burst_packets(uint64_t packets_per_second);
 

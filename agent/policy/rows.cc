@@ -15,6 +15,7 @@ constexpr uint64_t kMostChunkBytes = 64 << 10;
 constexpr uint64_t kMostChunkPackets = 64;
 constexpr uint64_t kLeastChunkBytes = 1514;
 constexpr uint64_t kLeastChunkPackets = 2;
+constexpr uint64_t kMostPace = 0xffffffff;  // bytes a second
 
 // What a CPU takes at a time: a millisecond's worth, so that what lies about on idle CPUs stays
 // small against the rate.
@@ -62,6 +63,10 @@ abi::tenant_policy tenant_row(const Tenant& tenant) {
     if (row.bytes[direction].per_second) row.flags |= TENANT_LIMITS_BYTES(direction);
     if (row.packets[direction].per_second) row.flags |= TENANT_LIMITS_PACKETS(direction);
   }
+  // The kernel takes a pace of 32 bits, all ones for none. Audit mode slows nobody down.
+  if (uint64_t rate = row.bytes[abi::DIRECTION_EGRESS].per_second;
+      rate > 0 && rate < kMostPace && tenant.mode == Mode::kEnforce)
+    row.flags |= TENANT_PACED;
   // No range: nothing under a mask of nothing is all ones.
   row.home4 = 0xffffffff;
   row.home6[0] = row.home6[1] = ~uint64_t{0};

@@ -34,6 +34,7 @@ struct packet {
   __u8 multicast;      // the target is a multicast or broadcast group
   __u16 source_port;   // host order; ICMP: the type
   __u16 target_port;   // host order; ICMP: the code
+  __u16 transport;     // TCP: where its header begins
   __u16 header_bytes;  // of network and transport: what every segment carries again
 };
 
@@ -53,6 +54,7 @@ static __always_inline enum reason parse_tcp(const struct tcphdr* tcp, struct pa
   packet->source_port = bpf_ntohs(tcp->source);
   packet->target_port = bpf_ntohs(tcp->dest);
   packet->opens = (((const __u8*)tcp)[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+  packet->transport = packet->header_bytes;
   packet->header_bytes += tcp->doff * 4;
   return REASON_ALLOW_SAME_TENANT;
 }

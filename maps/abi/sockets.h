@@ -28,6 +28,25 @@ struct listener {
 };
 ABI_SIZE(struct listener, 8);
 
+// Map paces: socket storage. At what pace the kernel was told to send a TCP connection of a
+// tenant with an egress rate. Written and read by bpf/pacing.bpf.c only.
+struct pace {
+  __u64 cgroup_id;         // of the socket
+  __u64 bytes_per_second;  // 0 = not paced
+  __u64 looked_ns;         // when, CLOCK_MONOTONIC
+  __u64 bytes_acked;       // the connection's total then
+};
+ABI_SIZE(struct pace, 32);
+
+// Map refusals: socket storage. A TCP connection that was over its tenant's ingress rate.
+// Written and read by bpf/lib/police.h only.
+struct refusal {
+  __u64 last_ns;   // when a packet was refused last, CLOCK_MONOTONIC
+  __u32 end;       // sequence number behind the last byte that was refused
+  __u32 refusing;  // 1 = until it pauses
+};
+ABI_SIZE(struct refusal, 16);
+
 ABI_END
 
 #endif

@@ -23,6 +23,7 @@ ABI_SIZE(struct rate, 24);
 #define TENANT_OWN_SOURCE 4u  // it declares addresses: nothing else may be its source
 #define TENANT_LIMITS_BYTES(direction) (0x10u << (direction))    // bytes[direction] has a rate
 #define TENANT_LIMITS_PACKETS(direction) (0x40u << (direction))  // packets[direction] has one
+#define TENANT_PACED 0x100u  // it has an egress byte rate that a TCP connection can be paced to
 
 // Map tenants: array, mmapable; row = side * control.max_tenants + tenant.
 // Written by agent/kernel/reconcile (on the side that is not in force). Read by every program
