@@ -1,0 +1,158 @@
+# tests/unit/docs_test.py: holds the documents against the parser: examples are accepted, the field tables are complete,
+# links lead somewhere. Needs no root and no agent.
+import os
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PARTYWALL = os.path.join(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin"), "partywall")
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+REFERENCE = (ROOT / "docs/policy.md").read_text()
+TIER = "apiVersion: partywall.dev/v1alpha1\nkind: Tier\nmetadata: {name: standard}\n"
+
+
+def fences(text, language):
+    """The code blocks of a page that are of that language, and what follows each of them."""
+    for found in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield found.group(1), text[found.end():]
+
+
+def check(policy, *flags, name="acme.yaml"):
+    """(exit code, what it says) of `partywall check` on a file of that text."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, name).write_text(policy)
+        done = subprocess.run([PARTYWALL, "check", name, *flags], cwd=folder, capture_output=True,
+                              text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+
+def check_config(config):
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(config)
+        file.flush()
+        return check(TIER, "--config", file.name)
+
+
+def table_rows(section):
+    """First cells of the tables of a section of the reference, without their backquotes."""
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL).group(1)
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            yield re.findall(r"`([^`]+)`", line.split("|")[1])
+
+
+def fields_of(section):
+    return [row[0] for row in table_rows(section)]
+
+
+def nested(fields):
+    """The maps among the fields, each with the names that may stand in it."""
+    maps = {"": set()}
+    for field in fields:
+        parent, _, name = field.rpartition(".")
+        maps.setdefault(parent, set()).add(name.removesuffix("[]"))
+    return maps
+
+
+def document(path, key, kind):
+    """A document of that kind in which `key` stands where `path` says, along its lists and maps."""
+    body = f"{{{key}: 1}}"
+    for name in reversed(path.split(".") if path else []):
+        body = f"{{{name[:-2]}: [{body}]}}" if name.endswith("[]") else f"{{{name}: {body}}}"
+    if path.startswith("infrastructure"):
+        return body
+    inner = body[1:-1]
+    return f"kind: {kind}\n{inner}\n"
+
+
+class ExamplesTest(unittest.TestCase):
+    def test_each_example_is_accepted(self):
+        seen = 0
+        for page in PAGES:
+            for text, _ in fences(page.read_text(), "yaml"):
+                is_policy = re.search(r"^kind: ", text, re.MULTILINE)
+                code, said = check(text) if is_policy else check_config(text)
+                self.assertEqual(0, code, f"{page.name}: {said}\n{text}")
+                seen += 1
+        self.assertGreaterEqual(seen, 5)
+
+    def test_the_refused_example_is_refused_in_these_words(self):
+        (text, rest), = fences(REFERENCE, "yaml refused")
+        told, _ = next(fences(rest, "text"))
+        self.assertEqual((1, told), check(text))
+
+    def test_the_examples_are_accepted_together(self):
+        done = subprocess.run([PARTYWALL, "check", ROOT / "docs/examples"], capture_output=True,
+                              text=True, timeout=60)
+        self.assertEqual((0, ""), (done.returncode, done.stderr))
+
+
+class FieldsTest(unittest.TestCase):
+    def known(self, path, kind):
+        """The fields that the parser knows at a place, as it lists them when it meets another."""
+        text = document(path, "zzz", kind)
+        _, said = check_config(text) if path.startswith("infrastructure") else check(text)
+        found = re.search(r'unknown field "zzz"\. Known fields: (.*)', said)
+        self.assertTrue(found, f"{kind} {path}: {said}")
+        return set(found.group(1).split(", "))
+
+    def test_the_tables_hold_exactly_what_the_parser_knows(self):
+        for kind in ("Tier", "Tenant"):
+            for path, names in nested(fields_of(kind)).items():
+                self.assertEqual(names, self.known(path, kind), f"{kind}: {path or 'document'}")
+
+    def test_so_does_the_table_of_the_lane(self):
+        maps = nested(fields_of("The infrastructure lane"))
+        self.assertEqual({"infrastructure"}, maps.pop(""))
+        for path, names in maps.items():
+            self.assertEqual(names, self.known(path, ""), path)
+
+    def test_what_is_said_to_be_refused_is_refused(self):
+        for fields in table_rows("Refused by this version"):
+            for field in fields:
+                path, _, name = field.rpartition(".")
+                _, said = check(document(path, name, "Tenant"))
+                self.assertIn("not enforced by this version", said, field)
+
+    def test_the_parser_refuses_nothing_else_for_that_reason(self):
+        told = {field.rpartition(".")[2]
+                for fields in table_rows("Refused by this version") for field in fields}
+        lists = []
+        for file in sorted((ROOT / "agent/policy").glob("*.cc")):
+            lists += re.findall(r"FieldNames \w+\{\s*\{[^}]*\},\s*\{([^}]*)\}", file.read_text())
+        self.assertGreater(len(lists), 5, "the parser's tables were not found")
+        self.assertEqual(told, set(re.findall(r'"(\w+)"', " ".join(lists))))
+
+    def test_a_name_that_is_missing_is_noticed(self):
+        self.assertNotEqual({"ceiling"}, self.known("spec.limits.egress", "Tier"))
+
+
+class LinksTest(unittest.TestCase):
+    def test_each_link_leads_to_a_file_and_a_heading(self):
+        for page in PAGES:
+            for target in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", page.read_text()):
+                self.follow(page, "".join(target))
+
+    def follow(self, page, target):
+        if re.match(r"https?:", target):
+            return
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        self.assertTrue(file.exists(), f"{page.name}: {target}")
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            known = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+            self.assertIn(anchor, known, f"{page.name}: {target}")
+
+    def test_every_page_is_reached_from_the_readme(self):
+        readme = (ROOT / "README.md").read_text()
+        for page in PAGES:
+            if page.parent.name == "docs":
+                self.assertIn(f"](docs/{page.name})", readme)
+
+
+if __name__ == "__main__":
+    unittest.main()
