@@ -160,7 +160,10 @@ Result<void> Agent::enforce_first() {
   if (problems.empty()) {
     auto done = enforce(std::move(parsed));
 
-    if (done) return {};
+    if (done) {
+      remember(folder_->sources());
+      return {};
+    }
     problems.push_back(done.error().message());
   }
   refuse(std::move(problems));
@@ -252,6 +255,11 @@ void Agent::reload(const char* why) {
   metrics_.observe(Metric::kPolicyApplySeconds, seconds_since(start));
   metrics_.add(Metric::kPolicyReads, 1, {{"result", "applied"}});
   problems_.clear();
+  remember(std::move(sources));
+}
+
+// What is in force, for the next reading, the next start, and the CLI.
+void Agent::remember(std::vector<source::PolicySource> sources) {
   sources_ = std::move(sources);
   if (auto saved = last_good_.save(sources_, config_text_); !saved)
     spdlog::warn("copy the policy in force: {}", saved.error().message());

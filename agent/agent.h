@@ -43,6 +43,7 @@ class Agent {
   void look_after();
   void on_stop(const char* signal);
   void refuse(std::vector<std::string> problems);
+  void remember(std::vector<source::PolicySource> sources);
   void report_attachments();
   void read_facts();
   bool is_ready() const;
