@@ -37,10 +37,16 @@ Result<std::vector<fs::path>> policy_files(const std::string& path) {
   return files;
 }
 
-}  // namespace
+// A policy folder may also be a single file.
+fs::path name_at_home(const fs::path& copy, const fs::path& home) {
+  return home.filename() == copy.filename() ? home : home / copy.filename();
+}
 
-Result<policy::ParsedPolicy> read_policy(const std::string& path, const std::string& config,
-                                         const std::string& managed_root) {
+// `home`: where the files of the folder `path` came from, for what is said of them; "" = from
+// there.
+Result<policy::ParsedPolicy> read_files(const std::string& path, const std::string& home,
+                                        const std::string& config,
+                                        const std::string& managed_root) {
   auto files = policy_files(path);
 
   if (!files) return std::move(files.error());
@@ -53,8 +59,11 @@ Result<policy::ParsedPolicy> read_policy(const std::string& path, const std::str
     auto text = read_text(file);
 
     if (!text) return std::move(text.error());
+
+    fs::path name = home.empty() ? file : name_at_home(file, home);
+
     parsed.push_back(std::make_shared<policy::ParsedFile>(
-        policy::parse_file(fs::path(file).lexically_normal().string(), *text)));
+        policy::parse_file(name.lexically_normal().string(), *text)));
   }
   policy::ParsedInfrastructure infrastructure;
 
@@ -71,6 +80,13 @@ Result<policy::ParsedPolicy> read_policy(const std::string& path, const std::str
   return whole;
 }
 
+}  // namespace
+
+Result<policy::ParsedPolicy> read_policy(const std::string& path, const std::string& config,
+                                         const std::string& managed_root) {
+  return read_files(path, "", config, managed_root);
+}
+
 Result<policy::ParsedPolicy> read_policy_in_force(const Session& session) {
   std::string folder = session.state_dir + "/last-good";
   std::string config = folder + "/.config.yaml";
@@ -78,7 +94,12 @@ Result<policy::ParsedPolicy> read_policy_in_force(const Session& session) {
 
   if (!fs::is_directory(folder, error))
     return fail("read the policy in force: {}: no such folder; see --state-dir", folder);
-  return read_policy(folder, fs::exists(config, error) ? config : "", "");
+
+  std::ifstream home_file(folder + "/.policy-dir");
+  std::string home;
+
+  std::getline(home_file, home);
+  return read_files(folder, home, fs::exists(config, error) ? config : "", "");
 }
 
 }  // namespace partywall::cli

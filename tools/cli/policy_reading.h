@@ -16,8 +16,8 @@ namespace partywall::cli {
 Result<policy::ParsedPolicy> read_policy(const std::string& path, const std::string& config,
                                          const std::string& managed_root);
 
-// The policy that the agent put into force last, from the copies in its state folder; the agent
-// need not run.
+// The policy that the agent put into force last, from the copies in its state folder, which are
+// called by the names of the files that they are copies of; the agent need not run.
 Result<policy::ParsedPolicy> read_policy_in_force(const Session& session);
 
 }  // namespace partywall::cli
