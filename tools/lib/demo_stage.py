@@ -1,13 +1,24 @@
-# tools/lib/demo_stage.py: the demo's stage: cgroups, network namespaces, programs; all taken down again.
-# Touches nothing that it did not make.
-import ctypes
+# tools/lib/demo_stage.py: the demo's stage: cgroups, network namespaces, programs; all taken down again, whatever
+# happened. Touches nothing that does not carry its names.
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
 
-CLONE_NEWNET = 0x40000000
+ROOT = "/partywall-demo"             # the managed root
+OUTSIDE = "/partywall-demo-outside"  # agent, Prometheus, the world: not managed
+FOLDER = "/run/partywall-demo"
+BPFFS = "/sys/fs/bpf/partywall-demo"
+# host -> its address. Tenants and the stray live in the managed root.
+HOSTS = {"shop": "10.88.1.2", "data": "10.88.2.2", "batch": "10.88.3.2", "stray": "10.88.4.2",
+         "world": "203.0.113.10", "dns": "10.88.53.53"}
+MANAGED = ("shop", "data", "batch", "stray")
+
+
+class DemoFailed(Exception):
+    """Something did not come out as it should."""
 
 
 def cgroup2_mount():
@@ -16,129 +27,163 @@ def cgroup2_mount():
             left, right = line.rstrip("\n").split(" - ")
             if right.split()[0] == "cgroup2" and left.split()[3] == "/":
                 return left.split()[4]
-    raise SystemExit("demo: no cgroup2 file system is mounted")
+    raise DemoFailed("no cgroup2 file system is mounted")
 
 
 def wait_until(what, condition, seconds=15):
-    """Waits for a condition instead of a while; says what it waited for when it never comes."""
+    """The first true value of condition(); says what it waited for when it never comes."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while True:
         value = condition()
         if value:
             return value
+        if time.monotonic() > end:
+            raise DemoFailed(f"{what} did not come within {seconds} s")
         time.sleep(0.02)
-    raise SystemExit(f"demo: {what} did not happen within {seconds} s")
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise DemoFailed(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def inside(host, *command):
+    return run("nsenter", f"--net=/run/netns/pwdemo-{host}", *command)
+
+
+def mac(host, device):
+    return json.loads(inside(host, "ip", "-j", "link", "show", device))[0]["address"]
 
 
 class Stage:
-    """Three tenants and the rest of the world, each a network namespace behind one router."""
+    """Three tenants, a cgroup of nobody's, a name server and the rest of the world, behind one router."""
 
-    def __init__(self, root="/partywall-demo"):
+    def __init__(self, programs):
+        """programs: folder of partywall and partywalld."""
         self.mount = cgroup2_mount()
-        self.root = root
-        self.namespaces = []
-        self.cgroups = []
-        self.processes = []
-        self.router = "pwdemo-router"
+        self.programs = programs
+        self.shell = f"{FOLDER}/shell"
 
-    def build(self, hosts):
-        """hosts: name -> (address, cgroup below the root or None)."""
-        self.run("ip", "netns", "add", self.router)
-        self.namespaces.append(self.router)
-        self.inside(self.router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        self.inside(self.router, "ip", "link", "set", "lo", "up")
-        self.make_cgroup("")
-        for number, (name, (address, cgroup)) in enumerate(hosts.items()):
-            namespace = f"pwdemo-{name}"
-            gateway = address.rsplit(".", 1)[0] + ".1"
-            self.run("ip", "netns", "add", namespace)
-            self.namespaces.append(namespace)
-            self.run("ip", "link", "add", f"pwd{number}", "netns", self.router, "type", "veth",
-                     "peer", "name", "eth0", "netns", namespace)
-            self.inside(self.router, "ip", "addr", "add", f"{gateway}/24", "dev", f"pwd{number}")
-            self.inside(self.router, "ip", "link", "set", f"pwd{number}", "up")
-            for command in (("addr", "add", f"{address}/24", "dev", "eth0"),
-                            ("link", "set", "eth0", "up"), ("link", "set", "lo", "up"),
-                            ("route", "add", "default", "via", gateway)):
-                self.inside(namespace, "ip", *command)
-            if cgroup:
-                self.make_cgroup(cgroup)
+    def build(self, ports):
+        """ports: name -> port on loopback, for the shell's short forms."""
+        os.mkdir(FOLDER, 0o700)
+        for folder in ("policy", "www"):
+            os.mkdir(f"{FOLDER}/{folder}")
+        self._make_namespace("router")
+        inside("router", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        for group in (ROOT, OUTSIDE):
+            os.mkdir(self.mount + group)
+        for number, (host, address) in enumerate(HOSTS.items()):
+            self._add_host(host, address, f"pwdemo{number}")
+        self._write_shell(ports)
 
-    def make_cgroup(self, name):
-        path = self.cgroup(name)
-        os.mkdir(path)
-        self.cgroups.append(path)
+    def _make_namespace(self, host):
+        run("ip", "netns", "add", f"pwdemo-{host}")
+        inside(host, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+               "net.ipv6.conf.default.disable_ipv6=1")
+        inside(host, "ip", "link", "set", "lo", "up")
 
-    def cgroup(self, name):
-        return self.mount + self.root + ("/" + name if name else "")
+    def _add_host(self, host, address, port):
+        gateway = address.rsplit(".", 1)[0] + ".1"
+        self._make_namespace(host)
+        run("ip", "link", "add", port, "netns", "pwdemo-router", "type", "veth", "peer", "name",
+            "eth0", "netns", f"pwdemo-{host}")
+        inside("router", "ip", "addr", "add", f"{gateway}/24", "dev", port)
+        inside("router", "ip", "link", "set", port, "up")
+        inside(host, "ip", "addr", "add", f"{address}/24", "dev", "eth0")
+        inside(host, "ip", "link", "set", "eth0", "up")
+        inside(host, "ip", "route", "add", "default", "via", gateway)
+        # Neighbours are known, so that nothing but the programs' own packets is on the wire.
+        inside(host, "ip", "neigh", "replace", gateway, "lladdr", mac("router", port), "dev",
+               "eth0", "nud", "permanent")
+        inside("router", "ip", "neigh", "replace", address, "lladdr", mac(host, "eth0"), "dev",
+               port, "nud", "permanent")
+        os.mkdir(self.cgroup(host))
 
-    @staticmethod
-    def run(*command):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"demo: {' '.join(command)}: {done.stderr.strip()}")
-        return done.stdout
+    def cgroup(self, host):
+        return f"{self.mount}{ROOT if host in MANAGED else OUTSIDE}/{host}"
 
-    def inside(self, namespace, *command):
-        return self.run("nsenter", f"--net=/run/netns/{namespace}", *command)
+    def _write_shell(self, ports):
+        """What the commands in the transcript are short for; other terminals may source it, too."""
+        with open(self.shell, "w") as file:
+            file.write(f"""# {self.shell}: what the demo's commands are short for.
+as() {{  # as WHO COMMAND...: in WHO's cgroup and network namespace
+  local who=$1 cgroup
+  shift
+  cgroup=$(ls -d {self.mount}{{{ROOT},{OUTSIDE}}}/"$who" 2>/dev/null)
+  (echo "$BASHPID" >"$cgroup/cgroup.procs" && exec nsenter --net="/run/netns/pwdemo-$who" "$@")
+}}
+PATH={self.programs}:$PATH
+partywall() {{
+  command partywall --bpffs {BPFFS} --control-socket {FOLDER}/agent.sock --state-dir {FOLDER} "$@"
+}}
+prom() {{  # prom EXPRESSION: asks Prometheus
+  curl -s --data-urlencode "query=$1" http://127.0.0.1:{ports["prometheus"]}/api/v1/query
+}}
+metrics=http://127.0.0.1:{ports["agent"]}
+cd {FOLDER}
+""")
 
-    def start(self, host, command, cgroup=None, **keywords):
-        """Starts a program in a host's namespace and cgroup; it is stopped at the end."""
-        procs = self.cgroup(cgroup) + "/cgroup.procs" if cgroup else None
-        namespace = os.open(f"/run/netns/pwdemo-{host}", os.O_RDONLY) if host else None
-        libc = ctypes.CDLL(None, use_errno=True)
+    def start(self, command, log):
+        """Starts a command of the shell in the background, outside of the managed root unless it goes
+        there itself. What it says is in the file `log`."""
 
         def enter():
-            if procs:
-                with open(procs, "w") as file:
-                    file.write(str(os.getpid()))
-            if namespace is not None and libc.setns(namespace, CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
+            with open(self.mount + OUTSIDE + "/cgroup.procs", "w") as procs:
+                procs.write("0")
 
-        process = subprocess.Popen(command, preexec_fn=enter, stdin=subprocess.DEVNULL, **keywords)
-        if namespace is not None:
-            os.close(namespace)
-        self.processes.append(process)
-        return process
-
-    def call(self, host, command, cgroup=None, seconds=20):
-        """Runs a program to its end. Returns (exit code, output, seconds it took)."""
-        before = time.monotonic()
-        process = self.start(host, command, cgroup, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, text=True)
-        try:
-            output, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-        self.processes.remove(process)
-        return process.returncode, output, time.monotonic() - before
-
-    def stop(self, process, how=signal.SIGTERM):
-        if process.poll() is None:
-            process.send_signal(how)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process in self.processes:
-            self.processes.remove(process)
-
-    def tear_down(self):
-        for process in reversed(list(self.processes)):
-            self.stop(process)
-        for path in reversed(self.cgroups):
-            if os.path.isdir(path):
-                wait_until(f"cgroup {path} empty",
-                           lambda: "populated 0" in open(path + "/cgroup.events").read())
-                os.rmdir(path)
-        for namespace in reversed(self.namespaces):
-            subprocess.run(["ip", "netns", "del", namespace], check=False)
+        # A program of its own takes the shell's place, so that a signal reaches it.
+        words = command if command.startswith("as ") else "exec " + command
+        with open(f"{FOLDER}/{log}", "w") as output:
+            return subprocess.Popen(["bash", "-c", f"source {self.shell}; {words}"], stdout=output,
+                                    stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                    preexec_fn=enter, start_new_session=True)
 
 
-def find_program(name):
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if not path:
-        raise SystemExit(f"demo: {name} is not installed; tools/setup installs it")
-    return path
+def processes_in(cgroup):
+    try:
+        with open(f"{cgroup}/cgroup.procs") as procs:
+            return [int(line) for line in procs]
+    except FileNotFoundError:
+        return []
+
+
+def end_processes(group):
+    """Ends all that runs in a group's cgroups, which the demo has made and nobody else enters."""
+    for folder, _, _ in os.walk(group):
+        for pid in processes_in(folder):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def is_removed(folder):
+    end_processes(folder)
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
+    return True
+
+
+def take_down(programs):
+    """Removes everything that carries the demo's names: of this run, or of one that was killed."""
+    groups = [cgroup2_mount() + group for group in (ROOT, OUTSIDE)]
+    for group in groups:
+        end_processes(group)
+    if os.path.exists(BPFFS):
+        subprocess.run([f"{programs}/partywall", "--bpffs", BPFFS, "--control-socket",
+                        f"{FOLDER}/agent.sock", "--state-dir", FOLDER, "uninstall", "--yes"],
+                       capture_output=True)
+    for group in groups:
+        for folder, _, _ in os.walk(group, topdown=False):
+            wait_until(f"{folder} is empty", lambda: is_removed(folder))
+    for host in ("router", *HOSTS):
+        if os.path.exists(f"/run/netns/pwdemo-{host}"):
+            subprocess.run(["ip", "netns", "del", f"pwdemo-{host}"], check=False)
+    shutil.rmtree(FOLDER, ignore_errors=True)
