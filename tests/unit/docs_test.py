@@ -1,5 +1,6 @@
-# tests/unit/docs_test.py: holds the documents against the parser: examples are accepted, the field tables are complete,
-# links lead somewhere. Needs no root and no agent.
+# tests/unit/docs_test.py: holds the documents against the code: examples are accepted, the tables of fields, events and
+# reasons are complete, links lead somewhere. Needs no root and no agent.
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PARTYWALL = os.path.join(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin"), "partywall")
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 REFERENCE = (ROOT / "docs/policy.md").read_text()
+EVENTS = (ROOT / "docs/events.md").read_text()
 TIER = "apiVersion: partywall.dev/v1alpha1\nkind: Tier\nmetadata: {name: standard}\n"
 
 
@@ -36,9 +38,9 @@ def check_config(config):
         return check(TIER, "--config", file.name)
 
 
-def table_rows(section):
-    """First cells of the tables of a section of the reference, without their backquotes."""
-    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL).group(1)
+def table_rows(section, page=REFERENCE):
+    """First cells of the tables of a section, without their backquotes."""
+    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL).group(1)
     for line in text.splitlines():
         if line.startswith("| `"):
             yield re.findall(r"`([^`]+)`", line.split("|")[1])
@@ -128,6 +130,33 @@ class FieldsTest(unittest.TestCase):
 
     def test_a_name_that_is_missing_is_noticed(self):
         self.assertNotEqual({"ceiling"}, self.known("spec.limits.egress", "Tier"))
+
+
+class EventsTest(unittest.TestCase):
+    def words(self, macro):
+        """(name, label) of the entries of an X macro of maps/abi/reasons.h."""
+        text = (ROOT / "maps/abi/reasons.h").read_text()
+        body = re.search(rf"#define {macro}\(X\)(.*?[^\\])\n", text, re.DOTALL).group(1)
+        return re.findall(r'X\((\w+), "(\w+)"', body)
+
+    def flat(self, section):
+        return [word for row in table_rows(section, EVENTS) for word in row]
+
+    def test_the_table_holds_exactly_the_fields_that_events_have(self):
+        code = (ROOT / "agent/observe/event_json.cc").read_text()
+        written = re.findall(r'\{"(\w+)", |json\["(\w+)"\]', code)
+        self.assertGreater(len(written), 15)
+        self.assertEqual({"".join(pair) for pair in written}, set(self.flat("Fields")))
+
+    def test_the_example_is_an_event(self):
+        example = json.loads(next(fences(EVENTS, "json"))[0])
+        self.assertEqual([], sorted(set(example) - set(self.flat("Fields"))))
+        self.assertIn(example["reason"], self.flat("Reasons"))
+
+    def test_every_reason_and_class_is_explained(self):
+        denials = [label for name, label in self.words("PARTYWALL_REASONS") if not name.startswith("ALLOW")]
+        self.assertEqual(denials, self.flat("Reasons"))
+        self.assertEqual([label for _, label in self.words("PARTYWALL_CLASSES")], self.flat("Classes"))
 
 
 class LinksTest(unittest.TestCase):
