@@ -9,7 +9,8 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PARTYWALL = os.path.join(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin"), "partywall")
+PROGRAMS = pathlib.Path(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin")).resolve()
+PARTYWALL = PROGRAMS / "partywall"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 REFERENCE = (ROOT / "docs/policy.md").read_text()
 EVENTS = (ROOT / "docs/events.md").read_text()
@@ -157,6 +158,39 @@ class EventsTest(unittest.TestCase):
         denials = [label for name, label in self.words("PARTYWALL_REASONS") if not name.startswith("ALLOW")]
         self.assertEqual(denials, self.flat("Reasons"))
         self.assertEqual([label for _, label in self.words("PARTYWALL_CLASSES")], self.flat("Classes"))
+
+
+def help_of(program, *words):
+    return subprocess.run([PROGRAMS / program, *words, "--help"], capture_output=True, text=True,
+                          timeout=60).stdout
+
+
+class ManualsTest(unittest.TestCase):
+    def manual(self, name):
+        return (ROOT / "tools/man" / name).read_text().replace("\\-", "-")
+
+    def test_the_agents_flags(self):
+        flags = set(re.findall(r"--[a-z][a-z-]+", help_of("partywalld"))) - {"--help", "--version"}
+        self.assertGreater(len(flags), 10)
+        text = self.manual("partywalld.8")
+        heads = {flag for line in text.splitlines() if line.startswith(".B")
+                 for flag in re.findall(r"--[a-z][a-z-]+", line)}
+        self.assertEqual(flags, heads)
+        example = (ROOT / "agent/partywalld.yaml").read_text()
+        for flag in flags - {"--config"}:
+            key = re.sub(r"-(.)", lambda found: found.group(1).upper(), flag[2:])
+            if key != "node":
+                self.assertRegex(example, rf"(?m)^(# )?{key}: ")
+
+    def test_the_verbs(self):
+        verbs = re.findall(r"^  ([a-z]+) ", help_of("partywall").partition("ubcommands:")[2], re.MULTILINE)
+        self.assertIn("explain", verbs)
+        text = self.manual("partywall.1")
+        for verb in verbs:
+            self.assertRegex(text, rf"(?m)^\.(B|BI|BR) .*\b{verb}\b")
+            for names in re.findall(r"^  (-[-\w,]+)", help_of("partywall", verb), re.MULTILINE):
+                if names != "-h,--help":
+                    self.assertTrue(any(name in text for name in names.split(",")), f"{verb} {names}")
 
 
 class LinksTest(unittest.TestCase):
