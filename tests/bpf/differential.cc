@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "maps/fd.h"
+#include "tests/bpf/wire.h"
 
 namespace partywall::test {
 namespace {
@@ -88,6 +89,11 @@ std::string disagreement(const Observation& seen, const policy::Policy& policy,
                          const policy::Flow& flow) {
   policy::Verdict verdict = judge(policy, flow);
 
+  if (seen.refused != abi::REASON_COUNT && verdict.reason != abi::REASON_DENY_UNKNOWN_CGROUP) {
+    verdict.reason = seen.refused;
+    verdict.allow = false;
+  }
+
   // bind() has no peer: only whether the address may be the caller's.
   if (seen.hook == abi::HOOK_BIND && verdict.reason != abi::REASON_DENY_SOURCE &&
       verdict.reason != abi::REASON_DENY_UNKNOWN_CGROUP)
@@ -141,6 +147,77 @@ std::vector<Observation> Differential::ask_about_packets(Dice& dice, int count) 
 
     enter(tenant);
     for (int j = 0; j < count; j++) all.push_back(send(roll_packet(dice, text_, tenant)));
+  }
+  return all;
+}
+
+// Bytes that mean something, where they mean something.
+void damage(Dice& dice, Packet& packet) {
+  static constexpr uint8_t kBytes[] = {0,  1,  2,  6,  17, 43, 44,   51,   58,   59,   60,  135,
+                                       20, 24, 31, 32, 33, 64, 0x40, 0x45, 0x46, 0x60, 255, 5};
+  std::vector<uint8_t>& bytes = packet.bytes();
+
+  for (uint32_t count = dice.below(4); count > 0; count--)
+    bytes[14 + dice.below(static_cast<uint32_t>(packet.network_bytes()))] =
+        dice.percent(70) ? dice.one_of(kBytes) : static_cast<uint8_t>(dice.below(256));
+  // Half a header is refused by BPF_PROG_TEST_RUN itself.
+  size_t least = 14 + (packet.is_ipv6() ? 40 : 20);
+
+  if (dice.percent(25))
+    bytes.resize(least + dice.below(static_cast<uint32_t>(bytes.size() - least + 1)));
+}
+
+Observation Differential::send_damaged(Dice& dice, const DicePacket& packet) {
+  Packet bytes = built(packet);
+
+  if (bytes.is_ipv6())
+    for (uint32_t count = dice.below(dice.percent(80) ? 3 : 9); count > 0; count--)
+      bytes = std::move(bytes).extension(dice.percent(90) ? (dice.percent(50) ? 0 : 60) : 43,
+                                         8 * (1 + dice.below(dice.percent(90) ? 2 : 34)));
+  else if (dice.percent(10))
+    bytes = std::move(bytes).options();
+  damage(dice, bytes);
+
+  bool out = packet.direction == abi::DIRECTION_EGRESS;
+  Wire wire = read_wire(std::span(bytes.bytes()).subspan(14), bytes.is_ipv6());
+
+  wire.packet.tenant = packet.tenant;
+  wire.packet.direction = packet.direction;
+
+  Observation seen = observe(out ? abi::HOOK_EGRESS : abi::HOOK_INGRESS, wire.packet);
+
+  for (uint8_t byte : bytes.bytes()) seen.question += fmt::format(" {:02x}", byte);
+  seen.refused = wire.refused;
+
+  Outcome outcome = out ? egress(std::move(bytes)) : ingress(std::move(bytes));
+
+  seen.reason = outcome.reason;
+  seen.passed = outcome.verdict & 1;
+  seen.would = outcome.would;
+  return seen;
+}
+
+std::vector<Observation> Differential::ask_about_damage(Dice& dice, int count) {
+  static const policy::Prefix kLocal4 = policy::parse_prefix("127.0.0.0/8").value();
+  static const policy::Prefix kLocal6 = policy::parse_prefix("::1/128").value();
+  std::vector<Observation> all;
+
+  for (int i = 0; i < PolicyDice::kTenants; i++) {
+    std::string tenant = fmt::format("t{}", i);
+
+    enter(tenant);
+    for (int j = 0; j < count; j++) {
+      DicePacket packet = roll_packet(dice, text_, tenant);
+
+      packet.loopback = false;
+      packet.stamp.clear();
+
+      Observation seen = send_damaged(dice, packet);
+
+      // The reference lets loopback addresses pass; over another device they are the world's.
+      if (!kLocal4.contains(seen.flow.peer) && !kLocal6.contains(seen.flow.peer))
+        all.push_back(std::move(seen));
+    }
   }
   return all;
 }

@@ -17,7 +17,8 @@ struct Observation {
   policy::Flow flow;
   abi::hook hook = abi::HOOK_EGRESS;
   std::string question;
-  abi::reason reason = abi::REASON_COUNT;  // of a call that was let through: REASON_COUNT
+  abi::reason refused = abi::REASON_COUNT;  // by its headers, says the reference; else COUNT
+  abi::reason reason = abi::REASON_COUNT;   // of a call that was let through: REASON_COUNT
   bool passed = false;
   bool would = false;
 };
@@ -38,6 +39,8 @@ class Differential : public World {
   void roll_policy(Dice& dice);
   std::vector<Observation> ask_about_packets(Dice& dice, int count);
   std::vector<Observation> ask_about_calls(Dice& dice, int count);
+  // Packets with a few wrong bytes in their headers, with headers added or cut off.
+  std::vector<Observation> ask_about_damage(Dice& dice, int count);
 
   // The policy that was rolled last, as an operator would have written it.
   std::string text() const { return text_.documents + text_.config; }
@@ -49,6 +52,7 @@ class Differential : public World {
 
  private:
   Observation send(const DicePacket& packet);
+  Observation send_damaged(Dice& dice, const DicePacket& packet);
   Observation call(abi::hook hook, const DicePacket& packet, bool mapped);
 
   DicePolicy text_;

@@ -50,6 +50,19 @@ TEST_F(DifferentialTest, PacketsAreJudgedAsTheReferenceSays) {
   expect_variety(abi::REASON_ALLOW_SAME_TENANT, 50);
 }
 
+TEST_F(DifferentialTest, DamagedPacketsAreReadAsTheReferenceReadsThem) {
+  Dice dice(seed());
+
+  for (int round = rounds(25); round > 0; round--) {
+    roll_policy(dice);
+    if (!check(ask_about_damage(dice, 150))) return;
+  }
+  for (abi::reason reason : {abi::REASON_DENY_MALFORMED, abi::REASON_DENY_IP_OPTIONS,
+                             abi::REASON_DENY_FRAGMENT, abi::REASON_DENY_EXTENSION_HEADER,
+                             abi::REASON_ALLOW_WORLD, abi::REASON_DENY_TENANT_PORT})
+    EXPECT_GE(produced_[reason], 100) << reason;
+}
+
 TEST_F(DifferentialTest, CallsAreJudgedAsTheReferenceSays) {
   Dice dice(seed());
 

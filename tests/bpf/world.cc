@@ -49,8 +49,8 @@ void World::TearDown() {
   auto removed = kernel::uninstall(pins_);
 
   EXPECT_TRUE(removed) << removed.error().message();
-  for (auto cgroup = cgroups_.rbegin(); cgroup != cgroups_.rend(); ++cgroup)
-    EXPECT_EQ(0, rmdir((mount_ + root_ + "/" + *cgroup).c_str())) << *cgroup;
+  for (; !cgroups_.empty(); cgroups_.pop_back())
+    EXPECT_EQ(0, rmdir((mount_ + root_ + "/" + cgroups_.back()).c_str())) << cgroups_.back();
   EXPECT_EQ(0, rmdir((mount_ + root_).c_str()));
 }
 

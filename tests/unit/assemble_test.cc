@@ -250,7 +250,7 @@ TEST(Assemble, TheOrderOfFilesMakesNoDifference) {
 
   ASSERT_THAT(test::lines_of(first.problems), IsEmpty());
   for (int turn = 0; turn < 3; turn++) {
-    std::ranges::rotate(all, all.begin() + 1);
+    std::rotate(all.begin(), all.begin() + 1, all.end());
 
     auto other = policy::assemble(all, {}, "/t.slice");
 

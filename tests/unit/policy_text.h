@@ -27,6 +27,7 @@ inline policy::ParsedPolicy read_policy(const std::string& text,
 inline std::vector<std::string> lines_of(const std::vector<policy::Problem>& problems) {
   std::vector<std::string> lines;
 
+  lines.reserve(problems.size());
   for (const policy::Problem& problem : problems) lines.push_back(to_string(problem));
   return lines;
 }

@@ -127,9 +127,9 @@ TEST(Prefix, ContainsIsWhatTheBitsSay) {
 TEST(Prefix, SortedARangeStandsRightBeforeAllThatItHolds) {
   for (Family family : {Family::kIpv4, Family::kIpv6}) {
     Dice dice(family);
-    std::vector<Prefix> ranges;
+    std::vector<Prefix> ranges(300);
 
-    for (int i = 0; i < 300; i++) ranges.push_back(dice.prefix());
+    for (Prefix& range : ranges) range = dice.prefix();
     std::ranges::sort(ranges);
     for (size_t i = 0; i < ranges.size(); i++) {
       bool inside = true;
