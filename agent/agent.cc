@@ -130,7 +130,7 @@ Result<void> Agent::serve() {
   if (!series) return std::move(series.error());
   series_ = std::make_unique<observe::TenantSeries>(std::move(*series));
 
-  auto control = control::Server::start(*loop_, *events_,
+  auto control = control::Server::start(*loop_, events_->feed(),
                                         {.path = options_.control_socket,
                                          .managed_root = options_.cgroup_root,
                                          .status = [this] { return status(); }});

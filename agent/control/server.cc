@@ -207,12 +207,12 @@ class Server::Connection {
 
 void Server::Free::operator()(evconnlistener* listener) const { evconnlistener_free(listener); }
 
-Server::Server(observe::EventLog& events, Options options)
+Server::Server(observe::EventFeed& events, Options options)
     : events_(events), options_(std::move(options)) {}
 
 Server::~Server() { unlink(options_.path.c_str()); }
 
-Result<std::unique_ptr<Server>> Server::start(observe::Loop& loop, observe::EventLog& events,
+Result<std::unique_ptr<Server>> Server::start(observe::Loop& loop, observe::EventFeed& events,
                                               Options options) {
   auto fd = make_socket(options.path);
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/observe/event_log.h"
+#include "agent/observe/event_feed.h"
 #include "agent/observe/loop.h"
 #include "maps/fd.h"
 #include "maps/result.h"
@@ -37,7 +37,7 @@ class Server {
   };
 
   // Fails when another agent answers on `path`, and when the socket cannot be made.
-  static Result<std::unique_ptr<Server>> start(observe::Loop& loop, observe::EventLog& events,
+  static Result<std::unique_ptr<Server>> start(observe::Loop& loop, observe::EventFeed& events,
                                                Options options);
   ~Server();
 
@@ -47,11 +47,11 @@ class Server {
     void operator()(evconnlistener* listener) const;
   };
 
-  Server(observe::EventLog& events, Options options);
+  Server(observe::EventFeed& events, Options options);
   void accept(int fd);
   void drop(Connection* connection);
 
-  observe::EventLog& events_;
+  observe::EventFeed& events_;
   Options options_;
   event_base* base_ = nullptr;
   Fd socket_;

@@ -6,7 +6,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -79,29 +78,7 @@ void EventLog::take(const abi::verdict_event& event) {
   std::string line = event_json(event, context_);
 
   if (sink_ >= 0) write(line);
-  keep(tenant, line);
-  for (auto& [number, subscription] : subscriptions_)
-    if (subscription.tenant.empty() || subscription.tenant == tenant)
-      subscription.on_line(line);
-}
-
-void EventLog::keep(const std::string& tenant, const std::string& line) {
-  std::deque<Kept>& own = recent_[tenant];
-
-  own.push_back({next_number_++, line});
-  kept_++;
-  if (own.size() > kRecentPerTenant) {
-    own.pop_front();
-    kept_--;
-  }
-  if (kept_ <= kRecentInAll) return;
-
-  auto oldest = std::ranges::min_element(
-      recent_, {}, [](const auto& entry) { return entry.second.front().number; });
-
-  oldest->second.pop_front();
-  kept_--;
-  if (oldest->second.empty()) recent_.erase(oldest);
+  feed_.publish(tenant, line);
 }
 
 // A line at a time, and only when the sink takes it at once: a pipe that nobody reads or a full
@@ -120,30 +97,6 @@ void EventLog::write(const std::string& line) {
   }
   if (written > 0) torn_ = true;
   metrics_.add(Metric::kEventLinesLost, 1, {{"sink", "file"}});
-}
-
-std::vector<std::string> EventLog::recent(const std::string& tenant) const {
-  std::vector<const Kept*> chosen;
-  std::vector<std::string> lines;
-
-  for (const auto& [name, own] : recent_)
-    if (tenant.empty() || tenant == name)
-      for (const Kept& kept : own) chosen.push_back(&kept);
-  std::ranges::sort(chosen, {}, &Kept::number);
-  lines.reserve(chosen.size());
-  for (const Kept* kept : chosen) lines.push_back(kept->line);
-  return lines;
-}
-
-uint64_t EventLog::subscribe(std::string tenant, OnLine on_line) {
-  subscriptions_[next_number_] = {std::move(tenant), std::move(on_line)};
-  return next_number_++;
-}
-
-void EventLog::unsubscribe(uint64_t subscription) { subscriptions_.erase(subscription); }
-
-void EventLog::lost_by_reader() {
-  metrics_.add(Metric::kEventLinesLost, 1, {{"sink", "reader"}});
 }
 
 }  // namespace partywall::observe
