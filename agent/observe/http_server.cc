@@ -101,15 +101,19 @@ void HttpServer::answer(evhttp_request* request) const {
   }
   // The buffer keeps the text until it is sent; it is not copied.
   auto page = std::make_unique<Page>(found->second());
+  evkeyvalq* headers = evhttp_request_get_output_headers(request);
   evbuffer* body = evbuffer_new();
   int status = page->status;
 
-  evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type",
-                    page->type.c_str());
-  evbuffer_add_reference(
-      body, page->body.data(), page->body.size(),
-      [](const void*, size_t, void* owner) { delete static_cast<Page*>(owner); }, page.get());
-  page.release();
+  evhttp_add_header(headers, "Content-Type", page->type.c_str());
+  evhttp_add_header(headers, "Content-Length", std::to_string(page->body.size()).c_str());
+  // evhttp would send the body to HEAD, too.
+  if (evhttp_request_get_command(request) != EVHTTP_REQ_HEAD) {
+    evbuffer_add_reference(
+        body, page->body.data(), page->body.size(),
+        [](const void*, size_t, void* owner) { delete static_cast<Page*>(owner); }, page.get());
+    page.release();
+  }
   evhttp_send_reply(request, status, nullptr, body);
   evbuffer_free(body);
 }
