@@ -64,12 +64,14 @@ Result<sockaddr_un> address_of(const std::string& path) {
   return address;
 }
 
-// Whether somebody listens there: an agent that was killed leaves its socket behind.
+// Whether somebody listens there: an agent that was killed leaves its socket behind. EAGAIN:
+// one that hangs, with more callers than it lets wait.
 bool is_answered(const sockaddr_un& address) {
-  Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 
-  return probe && connect(probe.get(), reinterpret_cast<const sockaddr*>(&address),
-                          sizeof(address)) == 0;
+  return probe && (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address),
+                           sizeof(address)) == 0 ||
+                   errno == EAGAIN);
 }
 
 Result<Fd> make_socket(const std::string& path) {
@@ -77,7 +79,8 @@ Result<Fd> make_socket(const std::string& path) {
 
   if (!address) return std::move(address.error());
 
-  std::string folder = path.substr(0, path.rfind('/'));
+  size_t slash = path.rfind('/');
+  std::string folder = slash == std::string::npos ? "" : path.substr(0, slash);
 
   if (!folder.empty() && mkdir(folder.c_str(), 0700) && errno != EEXIST)
     return fail_errno(errno, "control socket: make folder {}", folder);
@@ -113,12 +116,20 @@ class Server::Connection {
           static_cast<Connection*>(self)->on_event(what);
         },
         this);
-    bufferevent_set_timeouts(buffer_, &kPatience, nullptr);
     bufferevent_enable(buffer_, EV_READ | EV_WRITE);
+    // One for the whole request: a byte now and then holds no connection.
+    deadline_ = event_new(
+        server.base_, -1, 0,
+        [](evutil_socket_t, short, void* self) {
+          static_cast<Connection*>(self)->refuse("no request within a second");
+        },
+        this);
+    event_add(deadline_, &kPatience);
   }
 
   ~Connection() {
     if (subscription_) server_.events_.unsubscribe(subscription_);
+    event_free(deadline_);
     bufferevent_free(buffer_);
   }
   Connection(const Connection&) = delete;
@@ -148,11 +159,9 @@ class Server::Connection {
     if (closing_) server_.drop(this);
   }
 
+  // It went away, or does not read its answer. One that has only nothing more to say gets it.
   void on_event(short what) {
-    if (what & BEV_EVENT_TIMEOUT && !answered_)
-      refuse("no request within a second");
-    else
-      server_.drop(this);
+    if (!closing_ || !(what & BEV_EVENT_EOF)) server_.drop(this);
   }
 
   void answer(const std::string& line) {
@@ -169,13 +178,12 @@ class Server::Connection {
 
     std::string tenant = text("tenant");
 
-    answered_ = true;
+    set_answered();
     for (const std::string& event : server_.events_.recent(tenant)) send(event);
     if (!request.value("follow", Json(false)).is_boolean() ||
         !request.value("follow", Json(false)).get<bool>())
       return finish("");
-    // From now on its silence is no failure; that it went away is noticed by reading.
-    bufferevent_set_timeouts(buffer_, nullptr, nullptr);
+    // That it goes away is noticed by reading.
     subscription_ = server_.events_.subscribe(tenant, [this](const std::string& event) {
       if (evbuffer_get_length(bufferevent_get_output(buffer_)) > kMaxUnread)
         server_.events_.lost_by_reader();
@@ -189,9 +197,15 @@ class Server::Connection {
     bufferevent_write(buffer_, "\n", 1);
   }
 
+  void set_answered() {
+    answered_ = true;
+    event_del(deadline_);
+  }
+
   // Sends a last line ("" = none); the connection ends when all is sent.
   void finish(const std::string& line) {
-    answered_ = closing_ = true;
+    set_answered();
+    closing_ = true;
     bufferevent_set_timeouts(buffer_, nullptr, &kPatience);
     if (!line.empty()) send(line);
     if (evbuffer_get_length(bufferevent_get_output(buffer_)) == 0)
@@ -200,6 +214,7 @@ class Server::Connection {
 
   Server& server_;
   bufferevent* buffer_ = nullptr;
+  event* deadline_ = nullptr;
   bool answered_ = false;
   bool closing_ = false;
   uint64_t subscription_ = 0;
