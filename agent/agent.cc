@@ -284,7 +284,7 @@ void Agent::look_after() {
     for (const std::string& name : *repaired) {
       spdlog::error("{} was detached, replaced or unpinned by somebody; it is in place again",
                     name);
-      metrics_.add(Metric::kReattached, 1, {{"program", name}});
+      metrics_.add(Metric::kRepairs, 1, {{"object", name}});
     }
   if (!trouble.empty() && trouble != trouble_)
     spdlog::error("look after the pins: {}", trouble);

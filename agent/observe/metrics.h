@@ -69,14 +69,15 @@ struct MetricDecl {
   X(kTenants, "partywall_tenants", kGauge, "mode", "Tenants of the policy in force.")          \
   X(kTenantsMax, "partywall_tenants_max", kGauge, "",                                          \
     "Tenants that the maps have room for (--max-tenants less one).")                           \
-  X(kMapEntries, "partywall_map_entries", kGauge, "map", "Entries in use.")                    \
+  X(kMapEntries, "partywall_map_entries", kGauge, "map", "Entries of a map in use.")           \
   X(kMapCapacity, "partywall_map_capacity", kGauge, "map", "Entries that there is room for.")  \
   X(kMapMemory, "partywall_map_memory_bytes", kGauge, "",                                      \
     "Kernel memory of all maps, as the kernel accounts it.")                                   \
   X(kAttached, "partywall_program_attached", kGauge, "program",                                \
     "1 when the program is really attached, asked of the kernel every two seconds.")           \
-  X(kReattached, "partywall_program_reattached_total", kCounter, "program",                    \
-    "Times that the agent found the program detached and attached it again.")                  \
+  X(kRepairs, "partywall_repairs_total", kCounter, "object",                                   \
+    "Times that the agent found a program detached or a pin missing and put it back, by "      \
+    "program or map.")                                                                         \
   X(kCgroups, "partywall_cgroups", kGauge, "state",                                            \
     "Cgroups below the managed root: known, and those of them unclassified, whose traffic is " \
     "denied.")                                                                                 \
