@@ -59,7 +59,9 @@ Result<void> EventLog::reopen() {
     return {};
   }
 
-  Fd file(::open(options_.sink.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  // Without O_NONBLOCK, a named pipe would wait for its reader.
+  Fd file(::open(options_.sink.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK,
+                 0600));
 
   if (!file) return fail_errno(errno, "open the events file {}", options_.sink);
   file_ = std::move(file);
