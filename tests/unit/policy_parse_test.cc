@@ -73,7 +73,7 @@ spec: {tier: gold, network: {egress: []}}
   EXPECT_EQ(250'000'000u, acme.limits.bytes[abi::DIRECTION_EGRESS]->per_second);
   EXPECT_EQ(262'144u, acme.limits.bytes[abi::DIRECTION_EGRESS]->burst);
   EXPECT_EQ(1'250'000u, acme.limits.bytes[abi::DIRECTION_INGRESS]->per_second);
-  EXPECT_EQ(25'000u, acme.limits.bytes[abi::DIRECTION_INGRESS]->burst);
+  EXPECT_EQ(65'536u, acme.limits.bytes[abi::DIRECTION_INGRESS]->burst);
   EXPECT_EQ(200'000u, acme.limits.packets[abi::DIRECTION_EGRESS]->per_second);
   EXPECT_EQ(4'000u, acme.limits.packets[abi::DIRECTION_INGRESS]->burst);
   EXPECT_EQ(7, acme.limits.bytes[abi::DIRECTION_EGRESS]->at.line);  // the tier's

@@ -125,9 +125,13 @@ TEST(Quantity, ABurstIsEarnedBackInAMinute) {
             burst("999999999999999Ti", 1000));
 }
 
-TEST(Quantity, DefaultBurstsAre20MillisecondsOrEnoughForAStart) {
+// 20 ms; 64 KiB as far as 90 ms earn them; 16 KiB in any case.
+TEST(Quantity, DefaultBursts) {
   EXPECT_EQ(uint64_t{16 << 10}, default_burst_bytes(kLeastBytesPerSecond));
-  EXPECT_EQ(uint64_t{16 << 10}, default_burst_bytes(819'200));
+  EXPECT_EQ(uint64_t{16 << 10}, default_burst_bytes(182'000));
+  EXPECT_EQ(18'000u, default_burst_bytes(200'000));
+  EXPECT_EQ(uint64_t{64 << 10}, default_burst_bytes(1'250'000));
+  EXPECT_EQ(uint64_t{64 << 10}, default_burst_bytes(3'276'800));
   EXPECT_EQ(2'500'000u, default_burst_bytes(125'000'000));
   EXPECT_EQ(32u, default_burst_packets(1));
   EXPECT_EQ(4'000u, default_burst_packets(200'000));
