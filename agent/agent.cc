@@ -158,7 +158,7 @@ Result<void> Agent::enforce_first() {
   std::vector<std::string> problems = lines_of(parsed.problems);
 
   if (problems.empty()) {
-    auto done = enforce(std::move(parsed));
+    auto done = enforce("start", std::move(parsed));
 
     if (done) {
       remember(folder_->sources());
@@ -173,7 +173,7 @@ Result<void> Agent::enforce_first() {
                         : policy::ParsedPolicy{};
 
   if (last_good && copy.problems.empty() && !copy.policy.tiers.empty()) {
-    auto done = enforce(std::move(copy));
+    auto done = enforce("start", std::move(copy));
 
     if (done) {
       spdlog::warn("enforcing the last good policy, as copied to {}", last_good_.folder());
@@ -193,7 +193,7 @@ Result<void> Agent::enforce_first() {
 }
 
 // Policy -> image -> kernel, all of it or nothing.
-Result<void> Agent::enforce(policy::ParsedPolicy parsed) {
+Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
   auto image = policy::compile(parsed.policy, numbers_, {.tenants = options_.max_tenants});
 
   if (!image) return std::move(image.error());
@@ -215,8 +215,8 @@ Result<void> Agent::enforce(policy::ParsedPolicy parsed) {
     labels.push_back({name, tenant.tier, audit});
   }
   series_->set_policy(labels);
-  spdlog::info("generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
-               applied->generation, labels.size(), applied->written.total(),
+  spdlog::info("{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
+               why, applied->generation, labels.size(), applied->written.total(),
                applied->seconds * 1000);
   return {};
 }
@@ -244,7 +244,7 @@ void Agent::reload(const char* why) {
     return;
   }
   if (problems.empty())
-    if (auto done = enforce(std::move(parsed)); !done)
+    if (auto done = enforce(why, std::move(parsed)); !done)
       problems.push_back(done.error().message());
   if (!problems.empty()) {
     refuse(std::move(problems));

@@ -37,7 +37,7 @@ class Agent {
   Result<void> read_config();
   Result<void> serve();
   Result<void> enforce_first();
-  Result<void> enforce(policy::ParsedPolicy parsed);
+  Result<void> enforce(const char* why, policy::ParsedPolicy parsed);
   void reload(const char* why);
   void follow_cgroups();
   void look_after();
