@@ -52,10 +52,8 @@ abi::endpoint6_key key_of(uint32_t side, const Prefix& range) {
   return key;
 }
 
-abi::pair_key key_of(uint32_t side, uint64_t pair) {
-  return {.tenant = static_cast<uint32_t>(pair >> 32) | side << PAIR_SIDE_SHIFT,
-          .peer = static_cast<uint32_t>(pair)};
-}
+uint16_t tenant_of(uint64_t pair) { return static_cast<uint16_t>(pair >> 32); }
+uint32_t peer_of(uint64_t pair) { return static_cast<uint32_t>(pair); }
 
 // The pages of one protocol's ranges: page number -> bits.
 std::map<uint16_t, uint64_t> pages_of(
@@ -78,7 +76,7 @@ Result<Sides> Sides::open(std::string_view pin_root) {
   auto blocks = MappedArray<abi::endpoint_block>::open(pin_root, "endpoints");
   auto endpoints6 =
       TypedMap<abi::endpoint6_key, uint32_t>::open(pin_root, "endpoints6", Access::kReadWrite);
-  auto pairs = TypedMap<abi::pair_key, abi::pair>::open(pin_root, "pairs", Access::kReadWrite);
+  auto pairs = PairMap::open(pin_root, "pairs", Access::kReadWrite);
   auto pages =
       TypedMap<abi::port_page_key, uint64_t>::open(pin_root, "port_pages", Access::kReadWrite);
 
@@ -88,6 +86,7 @@ Result<Sides> Sides::open(std::string_view pin_root) {
         endpoints6 ? nullptr : &endpoints6.error(), pairs ? nullptr : &pairs.error(),
         pages ? nullptr : &pages.error()})
     if (error) return *error;
+  sides.pin_root_ = pin_root;
   sides.max_tenants_ = (*control)[0].max_tenants;
   sides.tenants_ = std::move(*tenants);
   sides.names_ = std::move(*names);
@@ -102,42 +101,43 @@ Result<Sides> Sides::open(std::string_view pin_root) {
 }
 
 // Removes everything that whoever came before left on a side.
-Result<void> Sides::erase(uint32_t side) {
+Result<void> Sides::erase(uint32_t side, PairTable& pairs) {
   auto rows = tenants_.rows().subspan(size_t{side} * max_tenants_, max_tenants_);
 
   std::memset(rows.data(), 0, rows.size_bytes());
 
   auto ranges = endpoints6_.entries();
-  auto pairs = pairs_.entries();
   auto pages = port_pages_.entries();
 
   if (!ranges) return std::move(ranges.error());
-  if (!pairs) return std::move(pairs.error());
   if (!pages) return std::move(pages.error());
   for (const auto& [key, peer] : *ranges)
     if (key.side == side)
       if (auto removed = endpoints6_.remove(key); !removed) return removed;
-  for (const auto& [key, pair] : *pairs)
-    if (key.tenant >> PAIR_SIDE_SHIFT == side)
-      if (auto removed = pairs_.remove(key); !removed) return removed;
   for (const auto& [key, bits] : *pages)
     if (key.set >> PAIR_SIDE_SHIFT == side)
       if (auto removed = port_pages_.remove(key); !removed) return removed;
-  return {};
+  return pairs.clear();
 }
 
 Result<WriteCount> Sides::write(uint32_t side, ImagePtr image) {
   ImagePtr from = std::exchange(written_[side], nullptr);
   WriteCount count;
+  // Only while it is written: what is mapped counts as the agent's memory.
+  auto slots = MappedArray<abi::pair_slot>::open(pin_root_, "pair_slots");
+
+  if (!slots) return std::move(slots.error());
+
+  PairTable pairs(slots->rows(), pairs_, side);
 
   if (!from)
-    if (auto erased = erase(side); !erased) return std::move(erased.error());
+    if (auto erased = erase(side, pairs); !erased) return std::move(erased.error());
   write_tenants(side, from.get(), *image, count);
   if (auto done = write_endpoints(side, from.get(), *image, count); !done)
     return std::move(done.error());
   if (auto done = write_port_pages(side, from.get(), *image, count); !done)
     return std::move(done.error());
-  if (auto done = write_pairs(side, from.get(), *image, count); !done)
+  if (auto done = write_pairs(pairs, from.get(), *image, count); !done)
     return std::move(done.error());
   written_[side] = std::move(image);
   return count;
@@ -185,7 +185,7 @@ Result<void> Sides::write_endpoints(uint32_t side, const Image* from, const Imag
       });
 }
 
-Result<void> Sides::write_pairs(uint32_t side, const Image* from, const Image& image,
+Result<void> Sides::write_pairs(PairTable& pairs, const Image* from, const Image& image,
                                 WriteCount& count) {
   const auto& old = from ? from->pairs : no_image().pairs;
 
@@ -194,12 +194,12 @@ Result<void> Sides::write_pairs(uint32_t side, const Image* from, const Image& i
         found != old.end() && found->second.out == pair.out && found->second.in == pair.in)
       continue;
     count.pairs++;
-    if (auto put = pairs_.put(key_of(side, key), pair); !put) return put;
+    if (auto put = pairs.put(tenant_of(key), peer_of(key), pair); !put) return put;
   }
   for (const auto& [key, pair] : old) {
     if (image.pairs.contains(key)) continue;
     count.pairs++;
-    if (auto removed = pairs_.remove(key_of(side, key)); !removed) return removed;
+    if (auto removed = pairs.remove(tenant_of(key), peer_of(key)); !removed) return removed;
   }
   return {};
 }

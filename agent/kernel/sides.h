@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "agent/kernel/endpoint_trie.h"
+#include "agent/kernel/pair_table.h"
 #include "agent/policy/image.h"
 #include "maps/abi/control.h"
 #include "maps/typed_map.h"
@@ -24,8 +25,8 @@ struct WriteCount {
   size_t total() const { return tenants + endpoints + pairs + port_pages; }
 };
 
-// The two sides of tenants, endpoints, endpoints6, pairs and port_pages. Knows what it wrote to
-// each side, so that a new image costs its difference to the image before last.
+// The two sides of tenants, endpoints, endpoints6, pair_slots, pairs and port_pages. Knows what
+// it wrote to each side, so that a new image costs its difference to the image before last.
 class Sides {
  public:
   static Result<Sides> open(std::string_view pin_root);
@@ -44,23 +45,24 @@ class Sides {
   size_t endpoints6() const;
 
  private:
-  Result<void> erase(uint32_t side);
+  Result<void> erase(uint32_t side, PairTable& pairs);
   Result<void> write_endpoints(uint32_t side, const policy::Image* from,
                                const policy::Image& image, WriteCount& count);
-  Result<void> write_pairs(uint32_t side, const policy::Image* from, const policy::Image& image,
-                           WriteCount& count);
+  Result<void> write_pairs(PairTable& pairs, const policy::Image* from,
+                           const policy::Image& image, WriteCount& count);
   Result<void> write_port_pages(uint32_t side, const policy::Image* from,
                                 const policy::Image& image, WriteCount& count);
   void write_tenants(uint32_t side, const policy::Image* from, const policy::Image& image,
                      WriteCount& count);
 
+  std::string pin_root_;
   uint32_t max_tenants_ = 0;
   MappedArray<abi::tenant_policy> tenants_;
   MappedArray<abi::tenant_name> names_;
   MappedArray<abi::endpoint_block> blocks_;
   std::array<EndpointTrie, PARTYWALL_SIDES> tries_;
   TypedMap<abi::endpoint6_key, uint32_t> endpoints6_;
-  TypedMap<abi::pair_key, abi::pair> pairs_;
+  PairMap pairs_;
   TypedMap<abi::port_page_key, uint64_t> port_pages_;
   std::array<ImagePtr, PARTYWALL_SIDES> written_;
 };

@@ -66,10 +66,34 @@ static __always_inline enum answer answer(const struct pair* decide, const struc
   return forward ? ANSWER_OTHER_PORT : ANSWER_NO_RULE;
 }
 
-static __always_inline const struct pair* pair_of(__u32 side, __u32 tenant, __u32 peer) {
+static __noinline int chained_pair(__u32 side, __u32 tenant, __u32 peer, struct pair* decide) {
   struct pair_key key = {.tenant = tenant | side << PAIR_SIDE_SHIFT, .peer = peer};
+  const struct pair* pair = bpf_map_lookup_elem(&pairs, &key);
 
-  return bpf_map_lookup_elem(&pairs, &key);
+  if (!pair) return 0;
+  *decide = *pair;
+  return 1;
+}
+
+// Sets the decisions for a tenant and a peer, if there are some. One load for nearly every
+// pair.
+static __always_inline int find_pair(__u32 side, __u32 tenant, __u32 peer,
+                                     struct pair* decide) {
+  __u32 row = side * PAIR_SLOTS + pair_slot_of(tenant, peer);
+  const struct pair_slot* slot = bpf_map_lookup_elem(&pair_slots, &row);
+
+  if (!slot) return 0;
+  if (slot->peer == peer && slot->tenant == tenant) {
+    *decide = slot->pair;
+    return 1;
+  }
+  if (!slot->chained) return 0;
+
+  struct pair found = {};
+  int is_there = chained_pair(side, tenant, peer, &found);
+
+  if (is_there) *decide = found;
+  return is_there;
 }
 
 // The answer, and for UDP a note of whom the tenant asked when the peer could not open the
@@ -87,9 +111,10 @@ static __always_inline enum answer decide_flow(const struct pair* decide,
 // Whether the infrastructure lane lets the flow pass, for a peer that is in it. Whoever is not
 // let through is judged like any other.
 static __noinline int is_in_lane(const struct flow* flow) {
-  const struct pair* lane = pair_of(flow->side, TENANT_NONE, flow->peer);
+  struct pair lane;
 
-  return lane && decide_flow(lane, flow) >= ANSWER_ALLOW;
+  return find_pair(flow->side, TENANT_NONE, flow->peer, &lane) &&
+         decide_flow(&lane, flow) >= ANSWER_ALLOW;
 }
 
 // The verdict on a flow that the lane does not let pass.
@@ -101,24 +126,13 @@ static __always_inline enum reason judge(const struct flow* flow,
   int is_tenant = flow->peer != PEER_WORLD && flow->peer <= PEER_TENANT_MAX;
   struct pair decide;
 
-  if (is_tenant) {
-    const struct pair* own = pair_of(flow->side, flow->tenant, flow->peer);
-
-    if (!own) return REASON_DENY_TENANT;
-    decide = *own;
-  } else {
+  if (flow->peer == PEER_WORLD || !find_pair(flow->side, flow->tenant, flow->peer, &decide)) {
     int v4 = flow->family == AF_INET;
 
+    if (is_tenant) return REASON_DENY_TENANT;
+    if (flow->peer & PEER_MULTICAST) return REASON_DENY_MULTICAST;
     decide.out = v4 ? policy->world_out : policy->world6_out;
     decide.in = v4 ? policy->world_in : policy->world6_in;
-    if (flow->peer != PEER_WORLD) {
-      const struct pair* own = pair_of(flow->side, flow->tenant, flow->peer);
-
-      if (own)
-        decide = *own;
-      else if (flow->peer & PEER_MULTICAST)
-        return REASON_DENY_MULTICAST;
-    }
   }
   enum answer result = decide_flow(&decide, flow);
 

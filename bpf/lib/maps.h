@@ -72,6 +72,14 @@ struct {
 } endpoints6 SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, PARTYWALL_SIDES* PAIR_SLOTS);
+  __type(key, __u32);
+  __type(value, struct pair_slot);
+} pair_slots SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, PAIR_MAX);

@@ -30,13 +30,33 @@ ABI_INLINE int decision_has_port(__u32 decision, __u16 port) {
          (decision >> DECIDE_MORE_SHIFT & DECIDE_MORE_MAX);
 }
 
-// Map pairs: (tenant, peer) -> who may open a flow to whom. Absent: two tenants do not talk; a
-// zone is judged like the rest of the world (tenant_policy.world_*). Both words already hold
-// the sender's egress AND the receiver's ingress rules. For an infrastructure zone the tenant
-// is TENANT_NONE: the lane is the same for everyone. Written by agent/kernel/reconcile (keys of
-// the side that is not in force). Read by bpf/lib/judge.h.
+// Maps pair_slots and pairs: (tenant, peer) -> who may open a flow to whom. Absent: two tenants
+// do not talk; a zone is judged like the rest of the world (tenant_policy.world_*). Both words
+// already hold the sender's egress AND the receiver's ingress rules. For an infrastructure zone
+// the tenant is TENANT_NONE: the lane is the same for everyone.
+//
+// pair_slots: array; row = side * PAIR_SLOTS + pair_slot_of(). One load answers for nearly
+// every pair. pairs: hash, for pairs whose slot was taken; it is asked only where the slot says
+// that there are some. A slot stores the whole key: two pairs may share a slot, never a
+// decision. Written by agent/kernel/pair_table (the side that is not in force). Read by
+// bpf/lib/judge.h.
+#define PAIR_SLOTS 131072u
 #define PAIR_MAX 262144
 #define PAIR_SIDE_SHIFT 31
+
+struct pair {
+  __u32 out;  // decision on flows that the tenant opens to the peer
+  __u32 in;   // decision on flows that the peer opens to the tenant
+};
+ABI_SIZE(struct pair, 8);
+
+struct pair_slot {
+  __u32 peer;  // 0 = empty slot
+  __u16 tenant;
+  __u16 chained;  // 1 = some pair of this slot lives in the hash
+  struct pair pair;
+};
+ABI_SIZE(struct pair_slot, 16);
 
 struct pair_key {
   __u32 tenant;  // | side << PAIR_SIDE_SHIFT
@@ -44,11 +64,10 @@ struct pair_key {
 };
 ABI_SIZE(struct pair_key, 8);
 
-struct pair {
-  __u32 out;  // decision on flows that the tenant opens to the peer
-  __u32 in;   // decision on flows that the peer opens to the tenant
-};
-ABI_SIZE(struct pair, 8);
+ABI_INLINE __u32 pair_slot_of(__u32 tenant, __u32 peer) {
+  return (__u32)(((__u64)tenant << 32 | peer) * 0x9e3779b97f4a7c15ull >> 47);
+}
+ABI_ASSERT(PAIR_SLOTS == 1u << (64 - 47), "pair_slot_of gives another number of slots");
 
 // Map port_pages: (port set, protocol, port / 64) -> bit (port % 64) = allowed. One lookup
 // answers for any number of ports and ranges. Absent: none of the 64. Written by

@@ -138,6 +138,14 @@ Result<std::vector<MapPressure>> map_pressure(const std::string& pin_root) {
       return fail_errno(errno, "ask about map {}", name);
     all.push_back({name, count_keys(fd->get(), info.key_size), info.max_entries});
   }
+  // Most pairs live in slots; all of them count against what the policy may hold.
+  auto slots = MappedArray<const abi::pair_slot>::open(pin_root, "pair_slots");
+
+  if (!slots) return std::move(slots.error());
+  for (MapPressure& map : all)
+    if (map.name == "pairs")
+      map.used += static_cast<uint64_t>(std::ranges::count_if(
+          slots->rows(), [](const abi::pair_slot& slot) { return slot.peer != PEER_WORLD; }));
   return all;
 }
 
