@@ -18,12 +18,12 @@ namespace partywall {
 
 inline constexpr std::string_view kDefaultPinRoot = "/sys/fs/bpf/partywall";
 
-inline constexpr std::array<std::string_view, 21> kMapNames = {
-    "control",   "health",       "anchors",    "members",  "members_overflow",
-    "endpoints", "endpoints6",   "pair_slots", "pairs",    "port_pages",
-    "tenants",   "tenant_names", "meters",     "counters", "events",
-    "udp_peers", "listeners",    "changes",    "syscalls", "paces",
-    "refusals"};
+inline constexpr std::array<std::string_view, 22> kMapNames = {
+    "control",   "health",       "anchors",    "members",       "members_overflow",
+    "endpoints", "endpoints6",   "pair_slots", "pairs",         "port_pages",
+    "tenants",   "tenant_names", "meters",     "counters",      "events",
+    "udp_peers", "listeners",    "changes",    "syscall_slots", "syscalls",
+    "paces",     "refusals"};
 
 std::string map_pin(std::string_view root, std::string_view map);
 std::string link_pin(std::string_view root, std::string_view link);

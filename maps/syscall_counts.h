@@ -1,4 +1,5 @@
-// maps/syscall_counts.h: reads the map syscalls, summed over the CPUs. Writes nothing.
+// maps/syscall_counts.h: reads the maps syscall_slots and syscalls, summed over the CPUs.
+// Writes nothing.
 #ifndef PARTYWALL_MAPS_SYSCALL_COUNTS_H
 #define PARTYWALL_MAPS_SYSCALL_COUNTS_H
 
@@ -16,8 +17,8 @@ struct SyscallCount {
   uint64_t calls = 0;
 };
 
-// Every (tenant, convention, number) that was counted, in no order. Nothing when system calls
-// were never counted here. Read in batches; keys that come meanwhile may or may not be seen.
+// Every (tenant, convention, number) that was counted, once, by tenant. Nothing when system
+// calls were never counted here. Keys that come meanwhile may or may not be seen.
 Result<std::vector<SyscallCount>> read_syscall_counts(std::string_view pin_root);
 
 }  // namespace partywall

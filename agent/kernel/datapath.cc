@@ -20,6 +20,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "agent/kernel/syscall_table.h"
 #include "agent/source/cgroup_tree.h"
 #include "maps/pins.h"
 
@@ -217,16 +218,30 @@ Result<Applied> Datapath::apply(ImagePtr image) {
   if (auto followed = membership_->follow(side_in_force()); !followed)
     return std::move(followed.error());
 
-  // A number that had no owner starts its counters, meters and name afresh.
+  // System calls of numbers that lost their owner, now that no program knows them any more.
+  std::vector<bool> gone(options_.max_tenants);
+
+  for (uint32_t number = 1; number < options_.max_tenants; number++)
+    gone[number] = !names_[number].name[0];
+
+  bool forget = std::exchange(released_, false);
+
+  // A number with a new owner starts its counters and name afresh.
   for (const auto& [name, number] : image->numbers.tenants) {
     abi::tenant_name& row = names_[number];
 
     if (name == row.name) continue;
+    forget |= row.name[0] != 0;
+    gone[number] = true;
     for (size_t row = number; row < counters_.rows().size(); row += options_.max_tenants)
       counters_[row] = {};
     std::memset(&row, 0, sizeof(row));
     std::memcpy(row.name, name.data(), std::min(name.size(), sizeof(row.name) - 1));
   }
+  if (forget)
+    if (auto forgot = forget_syscalls(options_.pin_root, gone); !forgot)
+      return std::move(forgot.error());
+
   auto written = sides_->write(side, image);
 
   if (!written) return std::move(written.error());
@@ -260,7 +275,10 @@ void Datapath::release_numbers(const policy::Image& image) {
 
   for (const auto& [name, number] : image.numbers.tenants) used[number] = true;
   for (uint32_t number = 1; number < options_.max_tenants; number++)
-    if (!used[number] && names_[number].name[0]) names_[number] = {};
+    if (!used[number] && names_[number].name[0]) {
+      names_[number] = {};
+      released_ = true;
+    }
 }
 
 // Where no tenant has a rate to be paced to, no connection pays for asking.

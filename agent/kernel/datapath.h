@@ -92,6 +92,7 @@ class Datapath {
   std::unique_ptr<Membership> membership_;
   bool is_attached_ = false;
   bool paces_ = false;  // a tenant of the policy in force has a rate that TCP is paced to
+  bool released_ = true;  // numbers may have lost their owner and kept their system calls
   bool counts_syscalls_ = false;
   std::string syscalls_refused_;
 };

@@ -14,6 +14,7 @@
 #include "bpf/sockets.skel.h"
 #include "bpf/syscalls.skel.h"
 #include "bpf/tenancy.skel.h"
+#include "maps/abi/counters.h"
 #include "maps/pins.h"
 
 namespace partywall::kernel {
@@ -70,6 +71,7 @@ int on_log(libbpf_print_level level, const char* format, va_list arguments) {
 uint32_t rows_of(std::string_view map, const Sizes& sizes) {
   if (map == "tenants") return sizes.max_tenants * 2;
   if (map == "counters") return sizes.max_tenants * (sizes.cpus + 1);
+  if (map == "syscall_slots") return SYSCALL_SLOTS * sizes.cpus;
   if (map == "tenant_names" || map == "meters") return sizes.max_tenants;
   return 0;
 }

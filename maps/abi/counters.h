@@ -54,10 +54,17 @@ struct tenant_counters {
 ABI_SIZE(struct tenant_counters, 2560);
 ABI_AT(struct tenant_counters, cell, 32);  // a cell and its mark in one cache line
 
-// Map syscalls: per-CPU hash; (tenant, abi, number) -> calls.
-// Written by bpf/syscalls.bpf.c. Read by agent/observe and tools/.
+// Maps syscall_slots and syscalls: (tenant, abi, number) -> calls; a key's count is the sum
+// over both. syscall_slots: array, mmapable; row = cpu * SYSCALL_SLOTS + syscall_slot_of(). A
+// slot belongs to the first key that this CPU counts there, all others go to the per-CPU hash
+// syscalls. Written by bpf/syscalls.bpf.c; agent/kernel/syscall_table takes out what belongs to
+// tenants that are gone. Read by maps/syscall_counts.
 enum syscall_abi { SYSCALL_NATIVE, SYSCALL_COMPAT, SYSCALL_X32, SYSCALL_ABI_COUNT };
+#define SYSCALL_SLOTS 32768u
 #define SYSCALL_MAX 131072
+#define SYSCALL_NUMBERS \
+  1024u  // no kernel has as many; all above are one key, so that no tenant
+         // can fill the table with numbers that do not exist
 
 struct syscall_key {
   __u16 tenant;
@@ -65,6 +72,17 @@ struct syscall_key {
   __u32 number;
 };
 ABI_SIZE(struct syscall_key, 8);
+
+struct syscall_slot {
+  struct syscall_key key;  // tenant 0 = empty slot
+  __u64 calls;
+};
+ABI_SIZE(struct syscall_slot, 16);
+
+ABI_INLINE __u32 syscall_slot_of(__u32 tenant, __u32 abi, __u32 number) {
+  return (__u32)(((__u64)number << 32 | abi << 16 | tenant) * 0x9e3779b97f4a7c15ull >> 49);
+}
+ABI_ASSERT(SYSCALL_SLOTS == 1u << (64 - 49), "syscall_slot_of gives another number of slots");
 
 ABI_END
 

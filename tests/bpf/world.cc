@@ -36,7 +36,7 @@ void World::SetUp() {
                                           .cgroup_mount = mount_,
                                           .managed_root = root_,
                                           .max_tenants = kMaxTenants,
-                                          .count_syscalls = false});
+                                          .count_syscalls = count_syscalls_});
 
   ASSERT_TRUE(datapath) << datapath.error().message();
   datapath_ = std::move(*datapath);

@@ -56,7 +56,8 @@ class World : public testing::Test {
   uint16_t number(const std::string& tenant) const;
   std::vector<abi::verdict_event> events();
 
-  std::string root_;  // "/pw-test-4711"
+  bool count_syscalls_ = false;  // set before SetUp()
+  std::string root_;             // "/pw-test-4711"
   std::string mount_;
   std::string pins_;
   std::unique_ptr<kernel::Datapath> datapath_;
