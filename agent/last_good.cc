@@ -17,8 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The name of a copy: a policy that is a single file is called by its path.
-std::string copy_name(const std::string& name) { return fs::path(name).filename().string(); }
+// The name of a copy: a policy that is a single file is called by its path, which need not end
+// as the files of a folder do.
+std::string copy_name(const std::string& name) {
+  std::string copy = fs::path(name).filename().string();
+
+  return copy.ends_with(".yaml") || copy.ends_with(".yml") ? copy : copy + ".yaml";
+}
 
 Result<void> write_file(const std::string& path, std::string_view text) {
   Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -11,7 +11,7 @@
 
 namespace partywall {
 
-//   <state dir>/last-good/<file>        the policy files, as they were read
+//   <state dir>/last-good/<file>        the policy files, as they were read (*.yaml or *.yml)
 //   <state dir>/last-good/.config.yaml  the agent's configuration, for its infrastructure lane
 //   <state dir>/last-good/.policy-dir   where the files came from
 class LastGood {

@@ -37,9 +37,11 @@ Result<std::vector<fs::path>> policy_files(const std::string& path) {
   return files;
 }
 
-// A policy folder may also be a single file.
+// A policy folder may also be a single file, to whose copy a suffix was added if it had none.
 fs::path name_at_home(const fs::path& copy, const fs::path& home) {
-  return home.filename() == copy.filename() ? home : home / copy.filename();
+  bool is_file = home.filename() == copy.filename() || home.filename() == copy.stem();
+
+  return is_file ? home : home / copy.filename();
 }
 
 // `home`: where the files of the folder `path` came from, for what is said of them; "" = from
