@@ -193,6 +193,13 @@ class ManualsTest(unittest.TestCase):
                     self.assertTrue(any(name in text for name in names.split(",")), f"{verb} {names}")
 
 
+class ArchitectureTest(unittest.TestCase):
+    def test_every_object_is_named(self):
+        page = (ROOT / "docs/architecture.md").read_text()
+        objects = {file.name.removesuffix(".bpf.c") for file in (ROOT / "bpf").glob("*.bpf.c")}
+        self.assertEqual(objects, {row[0] for row in table_rows("Programs", page)})
+
+
 class LinksTest(unittest.TestCase):
     def test_each_link_leads_to_a_file_and_a_heading(self):
         for page in PAGES:

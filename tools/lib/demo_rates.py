@@ -12,9 +12,10 @@ SERVER_LOG = f"{FOLDER}/iperf3.log"
 def hold(demo):
     demo.show.step("A rate limit holds")
     demo.show.say("batch is on the tier free: 20 Mbit/s out, in wire bytes, for the tenant as a whole. It sends UDP at five "
-                  "times the rate, and then as much as four TCP connections can. What counts is what arrives.")
+                  "times the rate, and then as much as four TCP connections can (cubic, Debian's default). What counts is "
+                  "what arrives.")
     for flags, pick, what in (("-u -b 100M -t 3", "receiver", "UDP"),
-                              ("-P 4 -t 5", "SUM.*receiver", "4 TCP connections")):
+                              ("-P 4 -t 5 -C cubic", "SUM.*receiver", "4 TCP connections")):
         result = demo.run(f"as batch iperf3 -c {HOSTS['world']} {flags} -f k | grep '{pick}'")
         rate = float(re.search(r"([\d.]+) Kbits/sec", result.output).group(1)) / 1000
         ratio = rate / CEILING["free"]
@@ -31,7 +32,7 @@ class Stream:
         self.shown = 0
         with open(SERVER_LOG) as log:
             self.log_start = len(log.read())
-        self.process = demo.start(f"as batch iperf3 -c {HOSTS['world']} -t {seconds}", "stream.log")
+        self.process = demo.start(f"as batch iperf3 -c {HOSTS['world']} -t {seconds} -C cubic", "stream.log")
         demo.show.command("tail -f iperf3.log  # its server, second by second", False)
 
     def rates(self):
