@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -39,6 +41,10 @@ Result<std::vector<std::string>> uninstall(std::string_view pin_root) {
     if (errno == ENOENT) return removed;
     return fail_errno(errno, "open {}", root);
   }
+  struct statfs file_system {};
+
+  if (fstatfs(lock.get(), &file_system) || file_system.f_type != BPF_FS_MAGIC)
+    return fail("{} is not on a BPF file system: no agent has pinned anything there", root);
   if (flock(lock.get(), LOCK_EX | LOCK_NB))
     return fail("an agent runs with the pins in {}; stop it first (systemctl stop partywalld)",
                 root);
