@@ -1,6 +1,7 @@
 // agent/kernel/sides.cc: image -> map entries, as a difference. Only writer of the policy maps.
 #include "agent/kernel/sides.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 
 #include <cstring>
@@ -76,6 +77,7 @@ Result<Sides> Sides::open(std::string_view pin_root) {
   auto blocks = MappedArray<abi::endpoint_block>::open(pin_root, "endpoints");
   auto endpoints6 =
       TypedMap<abi::endpoint6_key, uint32_t>::open(pin_root, "endpoints6", Access::kReadWrite);
+  auto slots = open_map(pin_root, "pair_slots", Access::kReadWrite);
   auto pairs = PairMap::open(pin_root, "pairs", Access::kReadWrite);
   auto pages =
       TypedMap<abi::port_page_key, uint64_t>::open(pin_root, "port_pages", Access::kReadWrite);
@@ -83,15 +85,15 @@ Result<Sides> Sides::open(std::string_view pin_root) {
   for (const Error* error :
        {control ? nullptr : &control.error(), tenants ? nullptr : &tenants.error(),
         names ? nullptr : &names.error(), blocks ? nullptr : &blocks.error(),
-        endpoints6 ? nullptr : &endpoints6.error(), pairs ? nullptr : &pairs.error(),
-        pages ? nullptr : &pages.error()})
+        endpoints6 ? nullptr : &endpoints6.error(), slots ? nullptr : &slots.error(),
+        pairs ? nullptr : &pairs.error(), pages ? nullptr : &pages.error()})
     if (error) return *error;
-  sides.pin_root_ = pin_root;
   sides.max_tenants_ = (*control)[0].max_tenants;
   sides.tenants_ = std::move(*tenants);
   sides.names_ = std::move(*names);
   sides.blocks_ = std::move(*blocks);
   sides.endpoints6_ = std::move(*endpoints6);
+  sides.pair_slots_ = std::move(*slots);
   sides.pairs_ = std::move(*pairs);
   sides.port_pages_ = std::move(*pages);
   for (uint32_t side = 0; side < PARTYWALL_SIDES; side++)
@@ -123,8 +125,10 @@ Result<void> Sides::erase(uint32_t side, PairTable& pairs) {
 Result<WriteCount> Sides::write(uint32_t side, ImagePtr image) {
   ImagePtr from = std::exchange(written_[side], nullptr);
   WriteCount count;
-  // Only while it is written: what is mapped counts as the agent's memory.
-  auto slots = MappedArray<abi::pair_slot>::open(pin_root_, "pair_slots");
+  // Only while it is written: what is mapped counts as the agent's memory. Not by its pin,
+  // which may be gone.
+  auto slots = MappedArray<abi::pair_slot>::map(
+      Fd(fcntl(pair_slots_.get(), F_DUPFD_CLOEXEC, 0)), "pair_slots");
 
   if (!slots) return std::move(slots.error());
 

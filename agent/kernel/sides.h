@@ -55,13 +55,13 @@ class Sides {
   void write_tenants(uint32_t side, const policy::Image* from, const policy::Image& image,
                      WriteCount& count);
 
-  std::string pin_root_;
   uint32_t max_tenants_ = 0;
   MappedArray<abi::tenant_policy> tenants_;
   MappedArray<abi::tenant_name> names_;
   MappedArray<abi::endpoint_block> blocks_;
   std::array<EndpointTrie, PARTYWALL_SIDES> tries_;
   TypedMap<abi::endpoint6_key, uint32_t> endpoints6_;
+  Fd pair_slots_;
   PairMap pairs_;
   TypedMap<abi::port_page_key, uint64_t> port_pages_;
   std::array<ImagePtr, PARTYWALL_SIDES> written_;
