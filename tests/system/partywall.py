@@ -350,6 +350,9 @@ class Agent:
         self.events_path = self.folder + "/events"
         self.metrics_port = free_port()
         self.flags = flags
+        self.prefix = ()   # a command that runs the agent: setpriv, unshare
+        self.instead = {}  # flag -> another value than the fixture's own
+        self.stdout = None  # None: where its log goes, too
         self.process = None
         self.notify = None
         self._log_start = 0
@@ -359,11 +362,12 @@ class Agent:
         world.clean_ups.append(self.close)
 
     def command(self, *more):
-        return [program("partywalld"), "--policy-dir", self.policy_dir, "--cgroup-root",
-                self.world.root, "--bpffs", self.bpffs, "--metrics",
-                f"127.0.0.1:{self.metrics_port}", "--control-socket", self.control, "--state-dir",
-                self.folder + "/state", "--events", self.events_path, "--node", "testnode",
-                *self.flags, *more]
+        own = {"--policy-dir": self.policy_dir, "--cgroup-root": self.world.root,
+               "--bpffs": self.bpffs, "--metrics": f"127.0.0.1:{self.metrics_port}",
+               "--control-socket": self.control, "--state-dir": self.folder + "/state",
+               "--events": self.events_path, "--node": "testnode", **self.instead}
+        return [*self.prefix, program("partywalld"),
+                *(word for flag in own.items() for word in flag), *self.flags, *more]
 
     def spawn(self, *more):
         """Starts the agent and waits for nothing."""
@@ -378,7 +382,7 @@ class Agent:
         self.notified = ""
         with open(self.log_path, "a") as log:
             self._log_start = log.tell()
-            self.process = subprocess.Popen(self.command(*more), stdout=log, stderr=log,
+            self.process = subprocess.Popen(self.command(*more), stdout=self.stdout or log, stderr=log,
                                             stdin=subprocess.DEVNULL,
                                             env={**os.environ, "NOTIFY_SOCKET": notify})
         return self
@@ -462,6 +466,10 @@ class Agent:
                                  f"{done.stderr}{done.stdout}")
         return done
 
+    def ask(self, verb):
+        """The agent's own answer, in one line, over the control socket."""
+        return ask_control(self.control, verb)
+
     def status(self):
         return json.loads(self.cli("status", "-o", "json").stdout)
 
@@ -511,6 +519,14 @@ class Agent:
         if os.path.exists(self.bpffs):
             self.cli("uninstall", "--yes", check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def ask_control(path, verb):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(path)
+        client.sendall(json.dumps({"verb": verb}).encode() + b"\n")
+        return json.loads(client.makefile().readline())
 
 
 def parse_metrics(text, name):
