@@ -151,13 +151,15 @@ def processes_in(cgroup):
 
 
 def end_processes(group):
-    """Ends all that runs in a group's cgroups, which the demo has made and nobody else enters."""
-    for folder, _, _ in os.walk(group):
-        for pid in processes_in(folder):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    """Ends all that runs in a group's cgroups, which the demo has made and nobody else enters. Whether
+    nothing runs there any more."""
+    pids = [pid for folder, _, _ in os.walk(group) for pid in processes_in(folder)]
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    return not pids
 
 
 def is_removed(folder):
@@ -175,15 +177,14 @@ def take_down(programs):
     """Removes everything that carries the demo's names: of this run, or of one that was killed."""
     groups = [cgroup2_mount() + group for group in (ROOT, OUTSIDE)]
     for group in groups:
-        end_processes(group)
-    if os.path.exists(BPFFS):
-        subprocess.run([f"{programs}/partywall", "--bpffs", BPFFS, "--control-socket",
-                        f"{FOLDER}/agent.sock", "--state-dir", FOLDER, "uninstall", "--yes"],
-                       capture_output=True)
+        wait_until(f"{group} is empty", lambda: end_processes(group))
     for group in groups:
         for folder, _, _ in os.walk(group, topdown=False):
             wait_until(f"{folder} is empty", lambda: is_removed(folder))
     for host in ("router", *HOSTS):
         if os.path.exists(f"/run/netns/pwdemo-{host}"):
             subprocess.run(["ip", "netns", "del", f"pwdemo-{host}"], check=False)
+    if os.path.exists(BPFFS):
+        run(f"{programs}/partywall", "--bpffs", BPFFS, "--control-socket", f"{FOLDER}/agent.sock",
+            "--state-dir", FOLDER, "uninstall", "--yes")
     shutil.rmtree(FOLDER, ignore_errors=True)

@@ -154,6 +154,15 @@ def perform(show):
         return 130
 
 
+def clean_up():
+    try:
+        take_down(PROGRAMS)
+        return 0
+    except DemoFailed as failure:
+        print(f"demo: clean-up: {failure}", file=sys.stderr)
+        return 1
+
+
 def interrupt(*_):
     raise KeyboardInterrupt
 
@@ -161,18 +170,19 @@ def interrupt(*_):
 def main():
     lock = one_at_a_time()
     if "--clean-up" in sys.argv:  # after a demo that was killed
-        take_down(PROGRAMS)
-        return 0
+        return clean_up()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     show = Transcript(len(STEPS), "--pause" in sys.argv)
+    code = 1
     try:
-        return perform(show)
+        code = perform(show)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        take_down(PROGRAMS)
+        code = clean_up() or code
         lock.close()
+    return code
 
 
 if __name__ == "__main__":
