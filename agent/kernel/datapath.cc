@@ -99,6 +99,8 @@ Result<std::unique_ptr<Datapath>> Datapath::open(const DatapathOptions& options)
 
   if (!membership) return std::move(membership.error());
   datapath->membership_ = std::make_unique<Membership>(std::move(*membership));
+  // The agent before this one may have changed sides a moment ago.
+  datapath->left_ = std::async(wait_for_programs);
   return datapath;
 }
 
@@ -174,7 +176,8 @@ Result<void> Datapath::start_control() {
   auto control = MappedArray<abi::control>::open(options_.pin_root, "control");
   auto health = MappedArray<const abi::health>::open(options_.pin_root, "health");
   auto names = MappedArray<abi::tenant_name>::open(options_.pin_root, "tenant_names");
-  auto counters = MappedArray<abi::tenant_counters>::open(options_.pin_root, "counters");
+  auto counters = TypedMap<uint32_t, abi::tenant_counters>::open(options_.pin_root, "counters",
+                                                                 Access::kReadWrite);
   auto id = source::cgroup_id(options_.cgroup_mount + options_.managed_root);
 
   if (!control) return std::move(control.error());
@@ -201,12 +204,12 @@ Result<void> Datapath::start_control() {
 }
 
 policy::Numbers Datapath::numbers() const {
-  policy::Numbers numbers;
+  std::vector<std::pair<std::string, uint16_t>> tenants;
 
   for (uint32_t number = 1; number < options_.max_tenants; number++)
     if (names_[number].name[0])
-      numbers.tenants.emplace(names_[number].name, static_cast<uint16_t>(number));
-  return numbers;
+      tenants.emplace_back(names_[number].name, static_cast<uint16_t>(number));
+  return {.tenants = policy::FlatMap(std::move(tenants)), .zones = {}, .port_sets = {}};
 }
 
 Result<Applied> Datapath::apply(ImagePtr image) {
@@ -218,34 +221,14 @@ Result<Applied> Datapath::apply(ImagePtr image) {
   if (auto followed = membership_->follow(side_in_force()); !followed)
     return std::move(followed.error());
 
-  // System calls of numbers that lost their owner, now that no program knows them any more.
-  std::vector<bool> gone(options_.max_tenants);
-
-  for (uint32_t number = 1; number < options_.max_tenants; number++)
-    gone[number] = !names_[number].name[0];
-
-  bool forget = std::exchange(released_, false);
-
-  // A number with a new owner starts its counters and name afresh.
-  for (const auto& [name, number] : image->numbers.tenants) {
-    abi::tenant_name& row = names_[number];
-
-    if (name == row.name) continue;
-    forget |= row.name[0] != 0;
-    gone[number] = true;
-    for (size_t row = number; row < counters_.rows().size(); row += options_.max_tenants)
-      counters_[row] = {};
-    std::memset(&row, 0, sizeof(row));
-    std::memcpy(row.name, name.data(), std::min(name.size(), sizeof(row.name) - 1));
-  }
-  if (forget)
-    if (auto forgot = forget_syscalls(options_.pin_root, gone); !forgot)
-      return std::move(forgot.error());
+  // From here on no program knows what the side held, nor the numbers that it gave out.
+  if (left_.valid()) left_.get();
+  if (auto named = name_rows(*image); !named) return std::move(named.error());
 
   auto written = sides_->write(side, image);
 
   if (!written) return std::move(written.error());
-  if (auto claimed = membership_->apply(side, image->cgroups, rebuild); !claimed)
+  if (auto claimed = membership_->apply(side, {image, &image->cgroups}, rebuild); !claimed)
     return std::move(claimed.error());
 
   abi::control& row = control_[0];
@@ -258,7 +241,8 @@ Result<Applied> Datapath::apply(ImagePtr image) {
 
   applied.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  wait_for_programs();
+  // A grace period takes tens of milliseconds: the next image is read and compiled meanwhile.
+  left_ = std::async(wait_for_programs);
   release_numbers(*image);
 
   bool paces = std::ranges::any_of(
@@ -267,6 +251,31 @@ Result<Applied> Datapath::apply(ImagePtr image) {
   if (std::exchange(paces_, paces) != paces && is_attached_)
     if (auto done = attach_pacing(); !done) return std::move(done.error());
   return applied;
+}
+
+// A number with a new owner starts its counters and name afresh; one that lost its owner, its
+// system calls.
+Result<void> Datapath::name_rows(const policy::Image& image) {
+  static constexpr abi::tenant_counters kNothing{};
+  std::vector<bool> gone(options_.max_tenants);
+  bool forget = std::exchange(released_, false);
+
+  for (uint32_t number = 1; number < options_.max_tenants; number++)
+    gone[number] = !names_[number].name[0];
+  for (const auto& [name, number] : image.numbers.tenants) {
+    abi::tenant_name& row = names_[number];
+
+    if (name == row.name) continue;
+    forget |= row.name[0] != 0;
+    gone[number] = true;
+    // One row for each CPU, and one that all of them share.
+    for (uint32_t cpu = 0; cpu <= control_[0].cpus; cpu++)
+      if (auto zeroed = counters_.put(cpu * options_.max_tenants + number, kNothing); !zeroed)
+        return zeroed;
+    std::memset(&row, 0, sizeof(row));
+    std::memcpy(row.name, name.data(), std::min(name.size(), sizeof(row.name) - 1));
+  }
+  return forget ? forget_syscalls(options_.pin_root, gone) : Result<void>{};
 }
 
 // Forgets the names of tenants that no policy holds any more: their series end.

@@ -3,6 +3,7 @@
 #ifndef PARTYWALL_AGENT_KERNEL_DATAPATH_H
 #define PARTYWALL_AGENT_KERNEL_DATAPATH_H
 
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,7 +40,7 @@ class Datapath {
   // when a needed object does not load.
   static Result<std::unique_ptr<Datapath>> open(const DatapathOptions& options);
 
-  // Puts an image into force in one step; returns when every packet sees it.
+  // Puts an image into force in one step: every program that starts after it returned sees it.
   Result<Applied> apply(ImagePtr image);
 
   // Attaches what is not attached, replaces what is (no packet goes unjudged). Call it after
@@ -76,6 +77,7 @@ class Datapath {
   Result<void> check_schema() const;
   Result<void> load();
   Result<void> start_control();
+  Result<void> name_rows(const policy::Image& image);
   void release_numbers(const policy::Image& image);
   uint32_t program_id(std::string_view program) const;
 
@@ -87,12 +89,14 @@ class Datapath {
   MappedArray<abi::control> control_;
   MappedArray<const abi::health> health_;
   MappedArray<abi::tenant_name> names_;
-  MappedArray<abi::tenant_counters> counters_;
+  TypedMap<uint32_t, abi::tenant_counters> counters_;
   std::unique_ptr<Sides> sides_;
   std::unique_ptr<Membership> membership_;
   bool is_attached_ = false;
   bool paces_ = false;  // a tenant of the policy in force has a rate that TCP is paced to
   bool released_ = true;  // numbers may have lost their owner and kept their system calls
+  // Ends once no program reads the side that is not in force.
+  std::future<void> left_;
   bool counts_syscalls_ = false;
   std::string syscalls_refused_;
 };

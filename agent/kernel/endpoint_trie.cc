@@ -31,9 +31,12 @@ uint32_t enclosing(const Prefix& range, const Endpoints& ranges) {
 
 }  // namespace
 
-EndpointTrie::EndpointTrie(std::span<abi::endpoint_block> blocks) : blocks_(blocks) {}
+EndpointTrie::EndpointTrie(std::span<abi::endpoint_block> blocks, Need need)
+    : blocks_(blocks), need_(std::move(need)) {}
 
 Result<void> EndpointTrie::rebuild(const Endpoints& ranges) {
+  for (uint32_t block = 0; block < ENDPOINT_ROOT_BLOCKS; block++)
+    if (auto there = need_(block); !there) return there;
   std::memset(blocks_.data(), 0, ENDPOINT_ROOT_BLOCKS * sizeof(abi::endpoint_block));
   free_.clear();
   for (uint32_t block = ENDPOINT_BLOCKS; block-- > ENDPOINT_ROOT_BLOCKS;)
@@ -81,6 +84,7 @@ Result<uint32_t> EndpointTrie::child_of(uint32_t& word) {
 
   uint32_t block = free_.back();
 
+  if (auto there = need_(block); !there) return std::move(there.error());
   free_.pop_back();
   std::ranges::fill(blocks_[block].word, word);
   word = ENDPOINT_BLOCK | block;

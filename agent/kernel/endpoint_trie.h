@@ -4,25 +4,28 @@
 #define PARTYWALL_AGENT_KERNEL_ENDPOINT_TRIE_H
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <span>
 #include <vector>
 
+#include "agent/policy/flat_map.h"
 #include "agent/policy/prefix.h"
 #include "maps/abi/endpoints.h"
 #include "maps/result.h"
 
 namespace partywall::kernel {
 
-using Endpoints = std::map<policy::Prefix, uint32_t>;
+using Endpoints = policy::FlatMap<policy::Prefix, uint32_t>;
 
 // Keeps a trie of 16 + 8 + 8 bits equal to a set of ranges: every address has the value of the
 // longest range that holds it, PEER_WORLD outside all of them. The side must not be in force.
 class EndpointTrie {
  public:
   EndpointTrie() = default;
-  // `blocks`: ENDPOINT_BLOCKS of them, the memory of the map.
-  explicit EndpointTrie(std::span<abi::endpoint_block> blocks);
+  // `blocks`: ENDPOINT_BLOCKS of them, the memory of the map. `need` is called with a block
+  // before it is first touched.
+  using Need = std::function<Result<void>(uint32_t block)>;
+  EndpointTrie(std::span<abi::endpoint_block> blocks, Need need);
 
   // Paints all IPv4 ranges of `ranges` onto an empty trie.
   Result<void> rebuild(const Endpoints& ranges);
@@ -39,6 +42,7 @@ class EndpointTrie {
   void collapse(uint32_t& word);
 
   std::span<abi::endpoint_block> blocks_;
+  Need need_;
   std::vector<uint32_t> free_;
 };
 

@@ -7,8 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <unordered_set>
 
 namespace partywall::kernel {
 namespace {
@@ -62,16 +64,6 @@ Result<void> Membership::rescan() {
   return {};
 }
 
-uint16_t Membership::claimed_by(const std::string& path, uint32_t side) const {
-  const Side& claims = sides_[side];
-
-  if (auto found = claims.literals.find(path); found != claims.literals.end())
-    return found->second;
-  for (const auto& [pattern, tenant] : claims.globs)
-    if (pattern.matches(path)) return tenant;
-  return TENANT_NONE;
-}
-
 Result<void> Membership::set_anchor(uint64_t id, uint32_t side, uint16_t tenant) {
   auto existing = anchors_.get(id);
   abi::anchor anchor = existing ? *existing : abi::anchor{};
@@ -120,17 +112,12 @@ Result<void> Membership::assign(const std::string& below) {
   }
 }
 
-Result<void> Membership::apply(uint32_t side, const CgroupClaims& claims, bool rebuild) {
+Result<void> Membership::apply(uint32_t side,
+                               std::shared_ptr<const policy::CgroupClaims> claims,
+                               bool rebuild) {
   Side& target = sides_[side];
 
-  target.literals.clear();
-  target.globs.clear();
-  for (const auto& [pattern, tenant] : claims) {
-    if (pattern.is_literal())
-      target.literals.emplace(to_string(pattern), tenant);
-    else
-      target.globs.emplace_back(pattern, tenant);
-  }
+  target.claims = std::move(claims);
   if (rebuild) {
     auto written = anchors_.entries();
 
@@ -141,11 +128,8 @@ Result<void> Membership::apply(uint32_t side, const CgroupClaims& claims, bool r
   }
   std::map<uint64_t, uint16_t> wanted;
 
-  for (const auto& [path, tenant] : target.literals)
-    if (auto found = tree_.find(path); found != tree_.end()) wanted[found->second] = tenant;
-  if (!target.globs.empty())
-    for (const auto& [path, id] : tree_)
-      if (uint16_t tenant = claimed_by(path, side)) wanted[id] = tenant;
+  for (const auto& [path, id] : tree_)
+    if (uint16_t tenant = claimed_by(path, side)) wanted[id] = tenant;
 
   bool changed = rebuild;
 
@@ -219,30 +203,28 @@ Result<std::vector<double>> Membership::follow(uint32_t side_in_force) {
 
 std::vector<std::string> Membership::unclassified(uint32_t side, size_t limit,
                                                   size_t& total) const {
-  std::vector<std::string> paths;
+  const policy::CgroupClaims& claims = *sides_[side].claims;
+  std::unordered_set<std::string_view> open;
 
-  total = 0;
-  for (const auto& [path, id] : tree_) {
-    bool claimed = false;
+  for (const auto& [path, id] : tree_)
+    if (path != options_.root && claims.tenant_of(path) == TENANT_NONE) open.insert(path);
 
-    // Its own claim, or that of a cgroup above it.
-    for (std::string_view above = path; !claimed && above.size() >= options_.root.size();
-         above = above.substr(0, above.rfind('/'))) {
-      claimed = claimed_by(std::string(above), side) != TENANT_NONE;
-      if (above.rfind('/') == std::string_view::npos || above.empty()) break;
+  // A cgroup that holds claimed ones is a folder, not a workload.
+  auto drop_above = [&](std::string_view path) {
+    while (!open.empty() && path.size() > options_.root.size()) {
+      path = path.substr(0, path.rfind('/'));
+      open.erase(path);
     }
-    if (claimed || path == options_.root) continue;
+  };
 
-    // A cgroup that holds claimed ones is a folder, not a workload.
-    bool on_the_way = false;
+  if (!open.empty())
+    for (size_t i = 0; i < claims.paths(); i++) drop_above(claims.path(i));
+  total = open.size();
 
-    for (auto at = sides_[side].literals.lower_bound(path + "/");
-         at != sides_[side].literals.end() && is_below(at->first, path); ++at)
-      on_the_way = true;
-    if (on_the_way) continue;
-    total++;
-    if (paths.size() < limit) paths.push_back(path);
-  }
+  std::vector<std::string> paths(open.begin(), open.end());
+
+  std::ranges::sort(paths);
+  if (paths.size() > limit) paths.resize(limit);
   return paths;
 }
 

@@ -4,13 +4,12 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "agent/policy/cgroup_pattern.h"
+#include "agent/policy/cgroup_claims.h"
 #include "agent/source/cgroup_tree.h"
 #include "maps/abi/control.h"
 #include "maps/abi/members.h"
@@ -18,8 +17,6 @@
 #include "maps/typed_map.h"
 
 namespace partywall::kernel {
-
-using CgroupClaims = std::vector<std::pair<policy::CgroupPattern, uint16_t>>;
 
 // The user-space half of tenancy: which cgroup paths the policy's patterns claim. Inheritance
 // below them is the kernel's (bpf/tenancy.bpf.c). One thread.
@@ -37,8 +34,9 @@ class Membership {
   static Result<Membership> start(Options options);
 
   // Makes one side's anchors what `claims` say and has the kernel work out every member of that
-  // side. `rebuild`: what the anchors hold is not known (another agent's side).
-  Result<void> apply(uint32_t side, const CgroupClaims& claims, bool rebuild);
+  // side. `rebuild`: what the anchors hold is not known (another agent's side). Keeps `claims`.
+  Result<void> apply(uint32_t side, std::shared_ptr<const policy::CgroupClaims> claims,
+                     bool rebuild);
 
   // Follows what the ring told since the last call: cgroups that a pattern of the side in force
   // claims get their tenant. Returns the seconds that each took from made to claimed.
@@ -52,15 +50,17 @@ class Membership {
   std::vector<std::string> unclassified(uint32_t side, size_t limit, size_t& total) const;
 
  private:
-  uint16_t claimed_by(const std::string& path, uint32_t side) const;
+  uint16_t claimed_by(std::string_view path, uint32_t side) const {
+    return sides_[side].claims->tenant_at(path);
+  }
   Result<void> set_anchor(uint64_t id, uint32_t side, uint16_t tenant);
   Result<void> assign(const std::string& below);
   Result<void> rescan();
 
   struct Side {
-    CgroupClaims globs;
-    std::map<std::string, uint16_t> literals;  // path -> tenant
-    std::map<uint64_t, uint16_t> anchors;      // cgroup id -> tenant, as written
+    std::shared_ptr<const policy::CgroupClaims> claims =
+        std::make_shared<const policy::CgroupClaims>();
+    std::map<uint64_t, uint16_t> anchors;  // cgroup id -> tenant, as written
   };
 
   Options options_;

@@ -29,15 +29,15 @@ Result<void> difference(const Map& from, const Map& to, Add add, Remove remove) 
   while (old != from.end() || fresh != to.end()) {
     Result<void> done;
 
-    if (fresh == to.end() || (old != from.end() && old->first < fresh->first)) {
-      done = remove(*old++);
-    } else if (old == from.end() || fresh->first < old->first) {
-      done = add(*fresh++);
-    } else {
+    if (old != from.end() && fresh != to.end() && old->first == fresh->first) {
       if (std::memcmp(&old->second, &fresh->second, sizeof(old->second)) != 0)
         done = add(*fresh);
       ++old;
       ++fresh;
+    } else if (fresh == to.end() || (old != from.end() && old->first < fresh->first)) {
+      done = remove(*old++);
+    } else {
+      done = add(*fresh++);
     }
     if (!done) return done;
   }
@@ -74,7 +74,6 @@ Result<Sides> Sides::open(std::string_view pin_root) {
   auto control = MappedArray<const abi::control>::open(pin_root, "control");
   auto tenants = MappedArray<abi::tenant_policy>::open(pin_root, "tenants");
   auto names = MappedArray<abi::tenant_name>::open(pin_root, "tenant_names");
-  auto blocks = MappedArray<abi::endpoint_block>::open(pin_root, "endpoints");
   auto endpoints6 =
       TypedMap<abi::endpoint6_key, uint32_t>::open(pin_root, "endpoints6", Access::kReadWrite);
   auto slots = open_map(pin_root, "pair_slots", Access::kReadWrite);
@@ -84,21 +83,28 @@ Result<Sides> Sides::open(std::string_view pin_root) {
 
   for (const Error* error :
        {control ? nullptr : &control.error(), tenants ? nullptr : &tenants.error(),
-        names ? nullptr : &names.error(), blocks ? nullptr : &blocks.error(),
-        endpoints6 ? nullptr : &endpoints6.error(), slots ? nullptr : &slots.error(),
-        pairs ? nullptr : &pairs.error(), pages ? nullptr : &pages.error()})
+        names ? nullptr : &names.error(), endpoints6 ? nullptr : &endpoints6.error(),
+        slots ? nullptr : &slots.error(), pairs ? nullptr : &pairs.error(),
+        pages ? nullptr : &pages.error()})
     if (error) return *error;
   sides.max_tenants_ = (*control)[0].max_tenants;
   sides.tenants_ = std::move(*tenants);
   sides.names_ = std::move(*names);
-  sides.blocks_ = std::move(*blocks);
   sides.endpoints6_ = std::move(*endpoints6);
   sides.pair_slots_ = std::move(*slots);
   sides.pairs_ = std::move(*pairs);
   sides.port_pages_ = std::move(*pages);
-  for (uint32_t side = 0; side < PARTYWALL_SIDES; side++)
-    sides.tries_[side] = EndpointTrie(
-        sides.blocks_.rows().subspan(size_t{side} * ENDPOINT_BLOCKS, ENDPOINT_BLOCKS));
+  for (uint32_t side = 0; side < PARTYWALL_SIDES; side++) {
+    auto blocks = PartialArray<abi::endpoint_block>::open(
+        pin_root, "endpoints", size_t{side} * ENDPOINT_BLOCKS, ENDPOINT_BLOCKS);
+
+    if (!blocks) return std::move(blocks.error());
+
+    auto shared = std::make_shared<PartialArray<abi::endpoint_block>>(std::move(*blocks));
+
+    sides.tries_[side] =
+        EndpointTrie(shared->rows(), [shared](uint32_t block) { return shared->need(block); });
+  }
   return sides;
 }
 
@@ -134,8 +140,10 @@ Result<WriteCount> Sides::write(uint32_t side, ImagePtr image) {
 
   PairTable pairs(slots->rows(), pairs_, side);
 
-  if (!from)
+  if (!from) {
     if (auto erased = erase(side, pairs); !erased) return std::move(erased.error());
+    pages_used_[side] = 0;
+  }
   write_tenants(side, from.get(), *image, count);
   if (auto done = write_endpoints(side, from.get(), *image, count); !done)
     return std::move(done.error());
@@ -191,21 +199,16 @@ Result<void> Sides::write_endpoints(uint32_t side, const Image* from, const Imag
 
 Result<void> Sides::write_pairs(PairTable& pairs, const Image* from, const Image& image,
                                 WriteCount& count) {
-  const auto& old = from ? from->pairs : no_image().pairs;
-
-  for (const auto& [key, pair] : image.pairs) {
-    if (auto found = old.find(key);
-        found != old.end() && found->second.out == pair.out && found->second.in == pair.in)
-      continue;
-    count.pairs++;
-    if (auto put = pairs.put(tenant_of(key), peer_of(key), pair); !put) return put;
-  }
-  for (const auto& [key, pair] : old) {
-    if (image.pairs.contains(key)) continue;
-    count.pairs++;
-    if (auto removed = pairs.remove(tenant_of(key), peer_of(key)); !removed) return removed;
-  }
-  return {};
+  return difference(
+      from ? from->pairs : no_image().pairs, image.pairs,
+      [&](const auto& entry) -> Result<void> {
+        count.pairs++;
+        return pairs.put(tenant_of(entry.first), peer_of(entry.first), entry.second);
+      },
+      [&](const auto& entry) -> Result<void> {
+        count.pairs++;
+        return pairs.remove(tenant_of(entry.first), peer_of(entry.first));
+      });
 }
 
 Result<void> Sides::write_port_pages(uint32_t side, const Image* from, const Image& image,
@@ -234,6 +237,7 @@ Result<void> Sides::write_port_pages(uint32_t side, const Image* from, const Ima
   for (const auto& [ports, number] : old) {
     if (same(image.numbers.port_sets, ports, number)) continue;
     auto done = each_page(ports, number, [&](const abi::port_page_key& key, uint64_t) {
+      pages_used_[side]--;
       return port_pages_.remove(key);
     });
 
@@ -242,6 +246,7 @@ Result<void> Sides::write_port_pages(uint32_t side, const Image* from, const Ima
   for (const auto& [ports, number] : image.numbers.port_sets) {
     if (same(old, ports, number)) continue;
     auto done = each_page(ports, number, [&](const abi::port_page_key& key, uint64_t bits) {
+      pages_used_[side]++;
       return port_pages_.put(key, bits);
     });
 
@@ -261,25 +266,15 @@ size_t Sides::pairs() const {
   return total;
 }
 
-size_t Sides::port_pages() const {
-  size_t total = 0;
-
-  for (const ImagePtr& image : written_)
-    if (image)
-      for (const auto& [ports, number] : image->numbers.port_sets)
-        total += pages_of(ports.tcp).size() + pages_of(ports.udp).size();
-  return total;
-}
+size_t Sides::port_pages() const { return pages_used_[0] + pages_used_[1]; }
 
 size_t Sides::endpoints6() const {
   size_t total = 0;
 
   for (const ImagePtr& image : written_)
     if (image)
-      total +=
-          static_cast<size_t>(std::ranges::count_if(image->endpoints, [](const auto& entry) {
-            return entry.first.address.family == Family::kIpv6;
-          }));
+      total += static_cast<size_t>(image->endpoints.end() - image->endpoints.lower_bound(Prefix{
+                                                                {Family::kIpv6, {}}, 0}));
   return total;
 }
 

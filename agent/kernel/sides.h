@@ -10,6 +10,7 @@
 #include "agent/kernel/pair_table.h"
 #include "agent/policy/image.h"
 #include "maps/abi/control.h"
+#include "maps/partial_array.h"
 #include "maps/typed_map.h"
 
 namespace partywall::kernel {
@@ -58,13 +59,13 @@ class Sides {
   uint32_t max_tenants_ = 0;
   MappedArray<abi::tenant_policy> tenants_;
   MappedArray<abi::tenant_name> names_;
-  MappedArray<abi::endpoint_block> blocks_;
   std::array<EndpointTrie, PARTYWALL_SIDES> tries_;
   TypedMap<abi::endpoint6_key, uint32_t> endpoints6_;
   Fd pair_slots_;
   PairMap pairs_;
   TypedMap<abi::port_page_key, uint64_t> port_pages_;
   std::array<ImagePtr, PARTYWALL_SIDES> written_;
+  std::array<size_t, PARTYWALL_SIDES> pages_used_{};
 };
 
 }  // namespace partywall::kernel

@@ -2,12 +2,11 @@
 #include "agent/policy/compile.h"
 
 #include <algorithm>
-#include <string_view>
 #include <tuple>
-#include <unordered_map>
 
 #include "agent/policy/free_numbers.h"
 #include "agent/policy/port_table.h"
+#include "agent/policy/radix_sort.h"
 #include "agent/policy/rows.h"
 #include "agent/policy/zones.h"
 #include "maps/abi/members.h"
@@ -23,7 +22,7 @@ struct Opening {
   uint16_t from;
   uint16_t to;
   Id allowed;
-  auto key() const { return uint32_t{from} << 16 | to; }
+  uint64_t key() const { return uint64_t{from} << 16 | to; }
 };
 
 struct PairIds {
@@ -35,6 +34,14 @@ struct PairIds {
 struct Selector {
   const PeerSelector* peer;
   Id allowed;
+};
+
+// What a tenant may open to the world and take from it, outside of all zones.
+struct WorldIds {
+  Id out4;
+  Id in4;
+  Id out6;
+  Id in6;
 };
 
 // The world's half of one list of rules.
@@ -72,6 +79,8 @@ class Compiler {
   Result<void> number_tenants();
   void own_ranges();
   void place_endpoints();
+  void place_rows();
+  void place_claims();
   void read_tenant(const Tenant& tenant, uint16_t number);
   void read_rules(const Rules& rules, uint16_t number, std::vector<Opening>& openings,
                   WorldList& world);
@@ -90,14 +99,14 @@ class Compiler {
   const Capacity& capacity_;
   Image image_;
   PortTable ports_;
-  std::unordered_map<std::string_view, uint16_t> numbers_;
+  std::vector<uint16_t> numbers_;  // of the tenants, in their order
   std::vector<OwnedRange> owned_;  // sorted, disjoint
   std::vector<Zone> zones_;
   std::vector<Opening> out_;  // tenant's egress rules: from = the tenant, to = the peer
   std::vector<Opening> in_;   // tenant's ingress rules: from = the peer, to = the tenant
   std::vector<PairIds> pairs_;
-  std::vector<std::tuple<uint16_t, Id, Id, Id, Id>> worlds_;  // tenant, out4, in4, out6, in6
-  std::vector<uint32_t> words_;                               // id -> decision word
+  std::vector<WorldIds> worlds_;  // of the tenants, in their order
+  std::vector<uint32_t> words_;   // id -> decision word
   // Of the tenant at hand; kept, so that their memory is.
   WorldList world_out_;
   WorldList world_in_;
@@ -116,60 +125,84 @@ Result<void> Compiler::number_tenants() {
 
   FreeNumbers fresh(1);
   FreeNumbers released(1);  // once all others are taken
-  std::vector<const std::string*> waiting;
+  auto known = previous_.tenants.begin();
 
   numbers_.reserve(needed);
   for (const auto& [name, number] : previous_.tenants) fresh.take(number);
   for (const auto& [name, tenant] : policy_.tenants) {
-    auto known = previous_.tenants.find(name);
+    while (known != previous_.tenants.end() && known->first < name) ++known;
 
-    if (known == previous_.tenants.end() || known->second >= capacity_.tenants) {
-      waiting.push_back(&name);
-      continue;
-    }
-    released.take(known->second);
-    image_.numbers.tenants.emplace_hint(image_.numbers.tenants.end(), name, known->second);
-  }
-  for (const std::string* name : waiting) {
-    uint32_t number = fresh.next();
+    bool keeps = known != previous_.tenants.end() && known->first == name &&
+                 known->second < capacity_.tenants;
 
-    if (number >= capacity_.tenants) number = released.next();
-    released.take(number);
-    image_.numbers.tenants.emplace(*name, static_cast<uint16_t>(number));
+    numbers_.push_back(keeps ? known->second : uint16_t{TENANT_NONE});
+    if (keeps) released.take(known->second);
   }
-  for (const auto& [name, number] : image_.numbers.tenants) numbers_.emplace(name, number);
+  for (uint16_t& number : numbers_) {
+    if (number != TENANT_NONE) continue;
+
+    uint32_t free = fresh.next();
+
+    if (free >= capacity_.tenants) free = released.next();
+    released.take(free);
+    number = static_cast<uint16_t>(free);
+  }
+  image_.numbers.tenants.reserve(numbers_.size());
+  for (size_t i = 0; i < numbers_.size(); i++)
+    image_.numbers.tenants.append(policy_.tenants[i].name, numbers_[i]);
   return {};
 }
 
 // All ranges of all tenants, less those inside another one of the same tenant.
 void Compiler::own_ranges() {
-  std::vector<OwnedRange> all;
-  size_t count = 0;
-
-  for (const auto& [name, tenant] : policy_.tenants) count += tenant.addresses.size();
-  all.reserve(count);
-  for (const auto& [name, tenant] : policy_.tenants) {
-    uint16_t number = numbers_.at(name);
-
-    for (const Prefix& range : tenant.addresses) all.emplace_back(range, number);
-  }
-  std::ranges::sort(all);
-  owned_.reserve(count);
-  for (const OwnedRange& range : all)
-    if (owned_.empty() || !owned_.back().first.contains(range.first)) owned_.push_back(range);
+  owned_.reserve(policy_.addresses.size());
+  for (const OwnedAddresses& owned : policy_.addresses)
+    if (owned_.empty() || !owned_.back().first.contains(owned.range))
+      owned_.emplace_back(owned.range, numbers_[owned.tenant]);
 }
 
 void Compiler::place_endpoints() {
   auto owned = owned_.begin();
   auto& endpoints = image_.endpoints;
 
+  endpoints.reserve(owned_.size() + zones_.size());
+  image_.numbers.zones.reserve(zones_.size());
   for (const Zone& zone : zones_) {
     for (; owned != owned_.end() && owned->first < zone.range; ++owned)
-      endpoints.emplace_hint(endpoints.end(), *owned);
-    endpoints.emplace_hint(endpoints.end(), zone.range, zone.peer);
-    image_.numbers.zones.emplace_hint(image_.numbers.zones.end(), zone.range, zone.peer);
+      endpoints.append(owned->first, owned->second);
+    endpoints.append(zone.range, zone.peer);
+    image_.numbers.zones.append(zone.range, zone.peer);
   }
-  for (; owned != owned_.end(); ++owned) endpoints.emplace_hint(endpoints.end(), *owned);
+  for (; owned != owned_.end(); ++owned) endpoints.append(owned->first, owned->second);
+}
+
+// Limits, flags and home ranges, and what the rules say about the world.
+void Compiler::place_rows() {
+  std::vector<std::pair<uint16_t, uint32_t>> order;  // number, place
+
+  order.reserve(numbers_.size());
+  for (uint16_t number : numbers_)
+    order.emplace_back(number, static_cast<uint32_t>(order.size()));
+  std::ranges::sort(order);
+  image_.tenants.reserve(order.size());
+  for (auto [number, place] : order) {
+    const Tenant& tenant = policy_.tenants[place];
+    abi::tenant_policy row = tenant_row(tenant, limits_in_force(policy_, tenant));
+    const WorldIds& world = worlds_[place];
+
+    row.world_out = words_[world.out4];
+    row.world_in = words_[world.in4];
+    row.world6_out = words_[world.out6];
+    row.world6_in = words_[world.in6];
+    image_.tenants.append(number, row);
+  }
+}
+
+void Compiler::place_claims() {
+  for (size_t i = 0; i < numbers_.size(); i++)
+    for (const CgroupPattern& pattern : policy_.tenants[i].cgroups)
+      image_.cgroups.add(pattern, numbers_[i]);
+  image_.cgroups.index();
 }
 
 // Tenants that the rules name go to `openings`, ranges to `world`.
@@ -185,11 +218,11 @@ void Compiler::read_rules(const Rules& rules, uint16_t number, std::vector<Openi
     for (const PeerSelector& peer : rule.peers) {
       if (peer.cidr) {
         world.ranges.push_back({&peer, allowed});
-      } else if (auto found = numbers_.find(peer.tenant); found != numbers_.end()) {
+      } else if (auto place = policy_.tenants.place_of(peer.tenant)) {
         bool egress = &openings == &out_;
+        uint16_t other = numbers_[*place];
 
-        openings.push_back(
-            {egress ? number : found->second, egress ? found->second : number, allowed});
+        openings.push_back({egress ? number : other, egress ? other : number, allowed});
       }
     }
   }
@@ -262,10 +295,8 @@ void Compiler::read_tenant(const Tenant& tenant, uint16_t number) {
   Id out6 = decide_world(world_out_, Family::kIpv6);
   Id in6 = decide_world(world_in_, Family::kIpv6);
 
-  worlds_.emplace_back(number, out4, in4, out6, in6);
+  worlds_.push_back({out4, in4, out6, in6});
   decide_zones(number, out4, in4, out6, in6);
-  for (const CgroupPattern& pattern : tenant.cgroups)
-    image_.cgroups.emplace_back(pattern, number);
 }
 
 void Compiler::decide_lane() {
@@ -289,7 +320,7 @@ void Compiler::decide_lane() {
 // Two tenants talk where the sender's egress and the receiver's ingress meet.
 void Compiler::pair_tenants() {
   auto settle = [&](std::vector<Opening>& openings) {
-    std::ranges::sort(openings, {}, &Opening::key);
+    sort_by_start(openings, [](const Opening& opening) { return opening.key(); });
 
     size_t kept = 0;
 
@@ -319,7 +350,7 @@ void Compiler::pair_tenants() {
     halves.push_back({uint64_t{out.from} << 32 | out.to, both, PortTable::kNothing});
     halves.push_back({uint64_t{out.to} << 32 | out.from, PortTable::kNothing, both});
   }
-  std::ranges::sort(halves, {}, &PairIds::key);
+  sort_by_start(halves, [](const PairIds& pair) { return pair.key; });
   for (size_t i = 0; i < halves.size(); i++) {
     PairIds pair = halves[i];
 
@@ -339,7 +370,7 @@ Result<void> Compiler::number_port_sets() {
   size_t pages = 0;
 
   for (const PairIds& pair : pairs_) used[pair.out] = used[pair.in] = true;
-  for (const auto& [number, out4, in4, out6, in6] : worlds_)
+  for (const auto& [out4, in4, out6, in6] : worlds_)
     used[out4] = used[in4] = used[out6] = used[in6] = true;
   for (const auto& [ports, number] : previous_.port_sets) free.take(number);
   words_.resize(ports_.size());
@@ -383,18 +414,10 @@ Result<void> Compiler::write_pairs() {
         "other "
         "or narrow ranges",
         pairs_.size() > capacity_.pairs * 4 ? "at least " : "", pairs_.size(), capacity_.pairs);
+  sort_by_start(pairs_, [](const PairIds& pair) { return pair.key; });
   image_.pairs.reserve(pairs_.size());
   for (const PairIds& pair : pairs_)
-    image_.pairs.emplace(pair.key, abi::pair{.out = words_[pair.out], .in = words_[pair.in]});
-
-  for (const auto& [number, out4, in4, out6, in6] : worlds_) {
-    abi::tenant_policy& row = image_.tenants.at(number);
-
-    row.world_out = words_[out4];
-    row.world_in = words_[in4];
-    row.world6_out = words_[out6];
-    row.world6_in = words_[in6];
-  }
+    image_.pairs.append(pair.key, abi::pair{.out = words_[pair.out], .in = words_[pair.in]});
   return {};
 }
 
@@ -416,16 +439,15 @@ Result<Image> Compiler::run() {
   if (auto checked = check_endpoints(); !checked) return std::move(checked.error());
 
   decide_lane();
-  for (const auto& [name, tenant] : policy_.tenants) {
-    uint16_t number = numbers_.at(name);
-
-    image_.tenants.emplace(number, tenant_row(tenant));
-    read_tenant(tenant, number);
+  for (size_t i = 0; i < numbers_.size(); i++) {
+    read_tenant(policy_.tenants[i], numbers_[i]);
     if (pairs_.size() > capacity_.pairs * 4) break;  // hopeless: no need to fill the memory
   }
   pair_tenants();
   if (auto numbered = number_port_sets(); !numbered) return std::move(numbered.error());
   if (auto written = write_pairs(); !written) return std::move(written.error());
+  place_rows();
+  place_claims();
   return std::move(image_);
 }
 

@@ -24,7 +24,8 @@ struct Capacity {
 // Units: bytes and packets a second in, the same with nanoseconds of burst out.
 // Fails:  when the policy needs more rows than `capacity`. The message names the map, how many
 // rows
-//         it needs and has, and how to get more. `policy` itself has been validated by parse().
+//         it needs and has, and how to get more. `policy` itself comes from assemble(), which
+//         found no problem.
 Result<Image> compile(const Policy& policy, const Numbers& previous, const Capacity& capacity);
 
 }  // namespace partywall::policy

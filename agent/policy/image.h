@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
-#include "agent/policy/cgroup_pattern.h"
+#include "agent/policy/cgroup_claims.h"
+#include "agent/policy/flat_map.h"
 #include "agent/policy/prefix.h"
 #include "maps/abi/pairs.h"
 #include "maps/abi/tenants.h"
@@ -27,18 +27,18 @@ struct PortSet {
 // Numbers given out so far. They stay with their owner as long as it is in the policy, so that
 // one changed tenant changes few map entries, and a tenant's counters stay its own.
 struct Numbers {
-  std::map<std::string, uint16_t> tenants;  // 1..max_tenants-1
-  std::map<Prefix, uint32_t> zones;         // peer words (maps/abi/endpoints.h)
-  std::map<PortSet, uint32_t> port_sets;    // 1..2^24-1; those that fit no decision word
+  FlatMap<std::string, uint16_t> tenants;  // 1..max_tenants-1
+  FlatMap<Prefix, uint32_t> zones;         // peer words (maps/abi/endpoints.h)
+  std::map<PortSet, uint32_t> port_sets;   // 1..2^24-1; those that fit no word
 };
 
 // One side of the policy maps, in full. Ordered where order makes a diff cheap.
 struct Image {
   Numbers numbers;
-  std::map<uint16_t, abi::tenant_policy> tenants;  // number -> row
-  std::map<Prefix, uint32_t> endpoints;            // range -> peer, both families
-  std::unordered_map<uint64_t, abi::pair> pairs;   // tenant << 32 | peer -> who may open what
-  std::vector<std::pair<CgroupPattern, uint16_t>> cgroups;  // pattern -> tenant number
+  FlatMap<uint16_t, abi::tenant_policy> tenants;  // number -> row
+  FlatMap<Prefix, uint32_t> endpoints;            // range -> peer, both families
+  FlatMap<uint64_t, abi::pair> pairs;             // tenant << 32 | peer -> who may open what
+  CgroupClaims cgroups;                           // path -> tenant number
 };
 
 }  // namespace partywall::policy

@@ -3,11 +3,11 @@
 #define PARTYWALL_AGENT_POLICY_POLICY_H
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/policy/by_name.h"
 #include "agent/policy/cgroup_pattern.h"
 #include "agent/policy/prefix.h"
 #include "maps/abi/reasons.h"
@@ -76,7 +76,7 @@ struct Tenant {
   Mode mode = Mode::kEnforce;
   std::vector<CgroupPattern> cgroups;  // each with the whole subtree
   std::vector<Prefix> addresses;       // canonical; no two tenants overlap
-  Limits limits;                       // the tier's, with the tenant's own laid over it
+  Limits limits;                       // its own; what holds with its tier's: limits_in_force()
   std::optional<std::vector<Rule>>
       ingress;  // absent: the tier's world default, no other tenant
   std::optional<std::vector<Rule>> egress;
@@ -92,12 +92,28 @@ struct Infrastructure {
   std::optional<std::vector<PortRange>> ports;
 };
 
-// Keyed by name, so that two policies with the same content compare equal in order.
-struct Policy {
-  std::map<std::string, Tier> tiers;
-  std::map<std::string, Tenant> tenants;
-  std::vector<Infrastructure> infrastructure;
+// A range of addresses that a tenant owns.
+struct OwnedAddresses {
+  Prefix range;
+  uint32_t tenant = 0;  // its place in Policy::tenants
+  bool operator==(const OwnedAddresses&) const = default;
 };
+
+// In the order of names, so that the same content is the same order whatever files it stands
+// in.
+struct Policy {
+  ByName<Tier> tiers;
+  ByName<Tenant> tenants;
+  std::vector<Infrastructure> infrastructure;
+  std::vector<OwnedAddresses> addresses;  // of all tenants, in the order of ranges
+};
+
+// The limits that hold for a tenant: its own, and its tier's where it has none. Null: no limit.
+struct LimitsInForce {
+  const RateLimit* bytes[abi::DIRECTION_COUNT];
+  const RateLimit* packets[abi::DIRECTION_COUNT];
+};
+LimitsInForce limits_in_force(const Policy& policy, const Tenant& tenant);
 
 }  // namespace partywall::policy
 

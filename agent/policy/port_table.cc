@@ -86,8 +86,13 @@ PortTable::Id PortTable::of(const std::optional<std::vector<PortRange>>& ports) 
     const PortRange& only = ports->front();
     uint64_t key =
         static_cast<uint64_t>(only.protocol) << 32 | uint32_t{only.first} << 16 | only.last;
+
+    // Tenants of one template name the same ports one after the other.
+    if (last_range_ && last_range_->first == key) return last_range_->second;
+
     auto [entry, is_new] = single_ranges_.emplace(key, kNothing);
 
+    last_range_ = &*entry;
     if (!is_new) return entry->second;
     known = &entry->second;
   }

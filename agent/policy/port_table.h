@@ -43,6 +43,7 @@ class PortTable {
   std::map<Allowed, Id> ids_;
   std::vector<const Allowed*> allowed_;  // into ids_
   std::unordered_map<uint64_t, Id> single_ranges_;
+  std::pair<const uint64_t, Id>* last_range_ = nullptr;  // of those, the last one asked for
   std::unordered_map<uint64_t, Id> unions_;
   std::unordered_map<uint64_t, Id> intersections_;
 };

@@ -47,6 +47,13 @@ struct Prefix {
 
   bool contains(const Address& other) const;
   bool contains(const Prefix& other) const;  // equal counts as contained
+
+  // What it begins with, as a number in the order of ranges; equal for some that differ. An
+  // IPv4 range fits whole.
+  uint64_t start() const {
+    if (address.family == Family::kIpv4) return address.half(0) >> 32 << 8 | bits;
+    return uint64_t{1} << 63 | address.half(0) >> 1;
+  }
 };
 
 // Fails with what would be accepted: "10.0.0.5/24 has bits set beyond /24: write 10.0.0.0/24".

@@ -8,7 +8,7 @@
 namespace partywall::policy {
 
 // Flags, limits and home ranges. The world's decisions stay 0.
-abi::tenant_policy tenant_row(const Tenant& tenant);
+abi::tenant_policy tenant_row(const Tenant& tenant, const LimitsInForce& limits);
 
 }  // namespace partywall::policy
 

@@ -183,7 +183,8 @@ Result<std::vector<PolicyFolder::Entry>> PolicyFolder::list() const {
     std::string path = join(path_, name);
 
     // A link that points nowhere is kept: that it cannot be read is a problem, not an absence.
-    if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) continue;
+    if (entry->d_type != DT_REG && stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+      continue;
     entries.push_back({std::move(name), std::move(path)});
     if (entries.size() > kMaxPolicyFiles)
       return fail("read policy: more than {} files: join some", kMaxPolicyFiles);
@@ -194,11 +195,22 @@ Result<std::vector<PolicyFolder::Entry>> PolicyFolder::list() const {
   return entries;
 }
 
+PolicyFolder::Stamp PolicyFolder::stamp_of(const struct stat& status) {
+  return {status.st_ino, status.st_size, to_ns(status.st_mtim)};
+}
+
 // A file as it is now: the known one when it is still the same.
 Result<PolicyFolder::Cached> PolicyFolder::load(const Entry& entry, const Cached* known,
                                                 size_t& bytes_left) {
-  Fd fd(::open(entry.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status {};
+
+  if (known && known->settled && stat(entry.path.c_str(), &status) == 0 &&
+      stamp_of(status) == known->stamp && known->size() <= bytes_left) {
+    bytes_left -= known->size();
+    return *known;
+  }
+
+  Fd fd(::open(entry.path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
 
   if (fd.get() < 0) return fail_errno(errno, "read policy file");
 
@@ -211,8 +223,8 @@ Result<PolicyFolder::Cached> PolicyFolder::load(const Entry& entry, const Cached
   if (fstat(fd.get(), &status) != 0) return fail_errno(errno, "read policy file");
   if (!S_ISREG(status.st_mode)) return fail("read policy file: it is no file");
 
-  Cached now{.stamp = {status.st_ino, status.st_size, to_ns(status.st_mtim)}};
-  auto size = static_cast<size_t>(status.st_size);
+  Cached now{.stamp = stamp_of(status)};
+  size_t size = now.size();
 
   now.settled = now_ns() - now.stamp.mtime_ns > kSettledNs;
   if (size > kMaxPolicyFileBytes)
@@ -221,8 +233,6 @@ Result<PolicyFolder::Cached> PolicyFolder::load(const Entry& entry, const Cached
   if (size > bytes_left)
     return fail("read policy: all files together have more than {} bytes", kMaxPolicyBytes);
   bytes_left -= size;
-  if (known && known->settled && known->stamp == now.stamp) return *known;
-
   auto text = read_all(fd.get(), kMaxPolicyFileBytes + 1);
 
   if (!text) return std::move(text.error()).within("read policy file");
@@ -272,7 +282,7 @@ policy::ParsedPolicy PolicyFolder::read(
   }
   cache_ = std::move(cache);
 
-  auto parsed = policy::assemble(files, infrastructure, managed_root);
+  auto parsed = assembler_.assemble(files, infrastructure, managed_root);
 
   parsed.problems.insert(parsed.problems.begin(), unread.begin(), unread.end());
   return parsed;

@@ -3,6 +3,8 @@
 #ifndef PARTYWALL_AGENT_SOURCE_POLICY_FOLDER_H
 #define PARTYWALL_AGENT_SOURCE_POLICY_FOLDER_H
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/policy/parse.h"
+#include "agent/policy/assembler.h"
 #include "maps/fd.h"
 #include "maps/result.h"
 
@@ -70,6 +72,7 @@ class PolicyFolder {
     bool settled = false;  // written long enough ago for another write to have another time
     std::shared_ptr<const std::string> text;
     std::shared_ptr<const policy::ParsedFile> file;
+    size_t size() const { return static_cast<size_t>(stamp.size); }
   };
   // A file of the folder: what it is called, and where it is.
   struct Entry {
@@ -78,6 +81,7 @@ class PolicyFolder {
   };
 
   PolicyFolder() = default;
+  static Stamp stamp_of(const struct stat& status);
   void watch();
   bool concerns(int watch, uint32_t what, std::string_view name) const;
   Result<std::vector<Entry>> list() const;
@@ -90,6 +94,7 @@ class PolicyFolder {
   int folder_watch_ = -1;  // -1: not there, or a single file
   int parent_watch_ = -1;
   std::map<std::string, Cached> cache_;
+  policy::Assembler assembler_;
   size_t files_parsed_ = 0;
 };
 

@@ -84,9 +84,22 @@ struct Mistake {
   void (*ask)(policy::Flow& flow);
 };
 
+template <typename T, typename Change>
+void each(policy::ByName<T>& all, Change change) {
+  policy::ByName<T> changed;
+
+  for (const auto& [name, item] : all) {
+    T copy = item;
+
+    change(copy);
+    changed.add(std::move(copy));
+  }
+  all = std::move(changed);
+}
+
 template <typename Change>
 void each_tenant(policy::Policy& policy, Change change) {
-  for (auto& [name, tenant] : policy.tenants) change(tenant);
+  each(policy.tenants, change);
 }
 
 template <typename Change>
@@ -191,7 +204,8 @@ const Mistake kMistakes[] = {
      nullptr},
     {"the world's defaults are the other way round",
      [](policy::Policy& policy) {
-       for (auto& [name, tier] : policy.tiers) std::swap(tier.world_egress, tier.world_ingress);
+       each(policy.tiers,
+            [](policy::Tier& tier) { std::swap(tier.world_egress, tier.world_ingress); });
      },
      nullptr},
     {"the lane is forgotten", [](policy::Policy& policy) { policy.infrastructure.clear(); },

@@ -114,9 +114,7 @@ abi::tenant_counters World::counters(uint16_t tenant) const {
 }
 
 uint16_t World::current_tenant() const {
-  for (const auto& [pattern, tenant] : image_->cgroups)
-    if (pattern.covers(root_ + "/" + inside_)) return tenant;
-  return TENANT_NONE;
+  return image_->cgroups.tenant_of(root_ + "/" + inside_);
 }
 
 Outcome World::run(const char* program, abi::direction direction, Packet packet,

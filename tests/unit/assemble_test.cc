@@ -214,7 +214,7 @@ TEST(Assemble, LimitsOfTheTierUnderThoseOfTheTenant) {
            test::tenant("c", "limits: {packetsPerSecond: 20}")}),
       {}, "");
   auto limits = [&](const char* name) {
-    const policy::Limits& all = parsed.policy.tenants.at(name).limits;
+    auto all = policy::limits_in_force(parsed.policy, parsed.policy.tenants.at(name));
 
     return std::array{all.bytes[0]->per_second, all.bytes[1]->per_second,
                       all.packets[0]->per_second, all.packets[1]->per_second};

@@ -34,23 +34,20 @@ class CliExplain : public testing::Test {
     policy::Tier gold{.name = "gold", .at = at(1, 1)};
 
     gold.limits.bytes[abi::DIRECTION_EGRESS] = {at(6, 14), 25'000'000, 262'144};
-    policy_.tiers["gold"] = gold;
-    for (const char* name : {"acme", "db", "beta"})
-      policy_.tenants[name] = {.name = name, .tier = "gold", .limits = gold.limits};
+    policy_.tiers.add(gold);
 
-    policy::Tenant& acme = policy_.tenants["acme"];
-    policy::Tenant& db = policy_.tenants["db"];
     std::vector<PortRange> postgres = {{Protocol::kTcp, 5432, 5432}};
+    policy::Tenant acme{.name = "acme", .at = at(8, 1), .tier = "gold"};
+    policy::Tenant db{.name = "db", .at = at(22, 1), .tier = "gold"};
+    policy::Tenant beta{.name = "beta", .at = at(34, 1), .tier = "gold"};
 
-    acme.at = at(8, 1);
     acme.addresses = {range(10, 1, 0)};
     acme.egress = {Rule{at(18, 9), {PeerSelector{.tenant = "db"}}, postgres},
                    Rule{at(20, 9), {PeerSelector{.cidr = range(192, 0, 2)}}, {}}};
-    db.at = at(22, 1);
     db.addresses = {range(10, 2, 0)};
     db.ingress = {Rule{at(31, 9), {PeerSelector{.tenant = "acme"}}, postgres}};
-    policy_.tenants["beta"].at = at(34, 1);
-    policy_.tenants["beta"].mode = policy::Mode::kAudit;
+    beta.mode = policy::Mode::kAudit;
+    for (const policy::Tenant& tenant : {acme, db, beta}) policy_.tenants.add(tenant);
   }
 
   std::string explain(const std::string& from, const std::string& to,

@@ -50,8 +50,7 @@ int expect_no_more(const Rolled& rolled, const std::string& tenant, Change chang
   int lost = 0;
 
   if (!change(changed)) return 0;
-  less.tenants.erase(tenant);
-  less.tenants.emplace(tenant, std::move(changed));
+  less.tenants.add(std::move(changed));
   for (const Flow& flow : rolled.flows) {
     bool before = allows(rolled.parsed.policy, flow);
     bool after = allows(less, flow);
@@ -293,8 +292,7 @@ TEST(PolicyDamage, ACutTenantDoesNotGetPastTheOthers) {
       if (name != last) everybody.peers.push_back({.tenant = name});
     greedy.egress.emplace({everybody});
     greedy.ingress.emplace({everybody});
-    most.tenants.erase(last);
-    most.tenants.emplace(last, std::move(greedy));
+    most.tenants.add(std::move(greedy));
     for (const auto& [name, tenant] : cut.policy.tenants)
       for (const auto& [peer, address] : addresses)
         for (auto direction : {abi::DIRECTION_EGRESS, abi::DIRECTION_INGRESS})

@@ -70,14 +70,17 @@ spec: {tier: gold, network: {egress: []}}
   EXPECT_THAT(acme.addresses,
               ElementsAre(test::prefix("10.1.0.0/24"), test::prefix("fd00:1::/64"),
                           test::prefix("10.9.9.9/32")));
-  EXPECT_EQ(250'000'000u, acme.limits.bytes[abi::DIRECTION_EGRESS]->per_second);
-  EXPECT_EQ(262'144u, acme.limits.bytes[abi::DIRECTION_EGRESS]->burst);
-  EXPECT_EQ(1'250'000u, acme.limits.bytes[abi::DIRECTION_INGRESS]->per_second);
-  EXPECT_EQ(65'536u, acme.limits.bytes[abi::DIRECTION_INGRESS]->burst);
-  EXPECT_EQ(200'000u, acme.limits.packets[abi::DIRECTION_EGRESS]->per_second);
-  EXPECT_EQ(4'000u, acme.limits.packets[abi::DIRECTION_INGRESS]->burst);
-  EXPECT_EQ(7, acme.limits.bytes[abi::DIRECTION_EGRESS]->at.line);  // the tier's
-  EXPECT_EQ(22, acme.limits.bytes[abi::DIRECTION_INGRESS]->at.line);
+
+  policy::LimitsInForce limits = policy::limits_in_force(parsed.policy, acme);
+
+  EXPECT_EQ(250'000'000u, limits.bytes[abi::DIRECTION_EGRESS]->per_second);
+  EXPECT_EQ(262'144u, limits.bytes[abi::DIRECTION_EGRESS]->burst);
+  EXPECT_EQ(1'250'000u, limits.bytes[abi::DIRECTION_INGRESS]->per_second);
+  EXPECT_EQ(65'536u, limits.bytes[abi::DIRECTION_INGRESS]->burst);
+  EXPECT_EQ(200'000u, limits.packets[abi::DIRECTION_EGRESS]->per_second);
+  EXPECT_EQ(4'000u, limits.packets[abi::DIRECTION_INGRESS]->burst);
+  EXPECT_EQ(7, limits.bytes[abi::DIRECTION_EGRESS]->at.line);  // the tier's
+  EXPECT_EQ(22, limits.bytes[abi::DIRECTION_INGRESS]->at.line);
   EXPECT_EQ(policy::WorldDefault::kDeny, parsed.policy.tiers.at("gold").world_egress);
   EXPECT_EQ(policy::WorldDefault::kAllow, parsed.policy.tiers.at("gold").world_ingress);
 

@@ -5,14 +5,12 @@
 namespace partywall::cli {
 namespace {
 
-bool same_place(const policy::Position& a, const policy::Position& b) {
-  return a.file == b.file && a.line == b.line && a.column == b.column;
-}
-
 void add(const policy::Policy& policy, const policy::Tenant& tenant, abi::direction direction,
          bool packets, std::vector<LimitLine>& lines) {
-  const auto& limit =
-      packets ? tenant.limits.packets[direction] : tenant.limits.bytes[direction];
+  policy::LimitsInForce limits = policy::limits_in_force(policy, tenant);
+  const policy::RateLimit* limit =
+      packets ? limits.packets[direction] : limits.bytes[direction];
+  const auto& own = packets ? tenant.limits.packets[direction] : tenant.limits.bytes[direction];
 
   if (!limit) return;
 
@@ -20,16 +18,9 @@ void add(const policy::Policy& policy, const policy::Tenant& tenant, abi::direct
                  .direction = direction,
                  .packets = packets,
                  .rate = *limit,
-                 .from = fmt::format("tenant ({})", place(limit->at))};
-  auto tier = policy.tiers.find(tenant.tier);
+                 .from = own ? "tenant" : "tier " + tenant.tier};
 
-  if (tier != policy.tiers.end()) {
-    const policy::Limits& limits = tier->second.limits;
-    const auto& inherited = packets ? limits.packets[direction] : limits.bytes[direction];
-
-    if (inherited && same_place(inherited->at, limit->at))
-      line.from = fmt::format("tier {} ({})", tier->first, place(limit->at));
-  }
+  line.from += fmt::format(" ({})", place(limit->at));
   lines.push_back(std::move(line));
 }
 
