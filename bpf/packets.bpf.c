@@ -40,18 +40,16 @@ struct denial {
 };
 #define DENIAL 4  // beside a verdict: there is one
 
-static __always_inline struct flow flow_of(const struct packet* packet, __u32 direction) {
-  int egress = direction == DIRECTION_EGRESS;
+// What the headers say of a flow.
+static __always_inline void set_ports(struct flow* flow, const struct packet* packet) {
+  int egress = flow->direction == DIRECTION_EGRESS;
 
-  return (struct flow){
-      .local_port = egress ? packet->source_port : packet->target_port,
-      .peer_port = egress ? packet->target_port : packet->source_port,
-      .family = packet->family,
-      .protocol = packet->protocol,
-      .protocol_bit = packet->protocol_bit,
-      .direction = direction,
-      .opens = packet->opens && packet->protocol_bit != DECIDE_UDP,
-  };
+  flow->local_port = egress ? packet->source_port : packet->target_port;
+  flow->peer_port = egress ? packet->target_port : packet->source_port;
+  flow->family = packet->family;
+  flow->protocol = packet->protocol;
+  flow->protocol_bit = packet->protocol_bit;
+  flow->opens = packet->opens && packet->protocol_bit != DECIDE_UDP;
 }
 
 // Sets the peer of a packet, or says what can be said without knowing it.
@@ -61,7 +59,7 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
                                              struct flow* flow) {
   int egress = flow->direction == DIRECTION_EGRESS;
 
-  if (skb->ifindex == LOOPBACK_IFINDEX) {
+  if (unlikely(skb->ifindex == LOOPBACK_IFINDEX)) {
     if (egress) {
       skb->priority = STAMP | flow->tenant;
       return REASON_ALLOW_LOOPBACK;
@@ -73,7 +71,7 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
   if (egress && !owns_source(flow->side, flow->tenant, policy, family, &packet->source))
     return REASON_DENY_SOURCE;
   // A group is an endpoint like any other; who speaks to it is the sender's own affair.
-  if (egress || packet->multicast)
+  if (egress || unlikely(packet->multicast))
     flow->peer_address = packet->target;
   else
     flow->peer_address = packet->source;
@@ -85,7 +83,7 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
 static __always_inline int slow_down(enum charge charge, __u32 direction, __u8 protocol) {
   if (direction == DIRECTION_INGRESS) return charge == CHARGE_OVER ? DROP : PASS;
   if (charge == CHARGE_OVER) return DROP_SLOW_DOWN;
-  return protocol == IPPROTO_TCP ? PASS_SLOW_DOWN : PASS;
+  return charge == CHARGE_NEAR && protocol == IPPROTO_TCP ? PASS_SLOW_DOWN : PASS;
 }
 
 int judge_any(struct __sk_buff* skb, __u32 direction, struct denial* denial);
@@ -94,62 +92,82 @@ int judge_any(struct __sk_buff* skb, __u32 direction, struct denial* denial);
 // REASON_ALLOW_SAME_TENANT for nothing bad. `plain` is a constant: whether the packet is one
 // that parse_plain4() has taken.
 static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction, int plain,
-                                        const struct packet* packet, enum reason reason,
+                                        struct packet* packet, enum reason reason,
                                         struct denial* denial) {
   const struct control* control = control_row();
 
-  if (!control) return DROP;
+  if (unlikely(!control)) return DROP;
 
   __u32 side = *(volatile __u32*)&control->side & 1;
   __u32 tenant = tenant_of(bpf_skb_cgroup_id(skb), side);
   __u32 policy_row = side * control->max_tenants + tenant;
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
-  struct tenant_counters* counters = counters_of(control, tenant);
+  __u32 counter_row = row_of_this_cpu(control, tenant);
+  struct tenant_counters* counted = bpf_map_lookup_elem(&counters, &counter_row);
 
-  if (!policy || !counters) return DROP;  // there are rows for every tenant number
+  if (unlikely(!policy || !counted)) return DROP;  // there are rows for every tenant number
 
-  struct flow flow = flow_of(packet, direction);
+  struct flow flow = {.side = side, .tenant = tenant, .direction = direction};
 
-  flow.socket = skb->sk;
-  flow.side = side;
-  flow.tenant = tenant;
-  if (tenant == TENANT_NONE || !(policy->flags & TENANT_IN_USE))
-    reason = REASON_DENY_UNKNOWN_CGROUP;
-  if (reason < REASON_FIRST_DENY)
+  if (unlikely(!(policy->flags & TENANT_IN_USE))) reason = REASON_DENY_UNKNOWN_CGROUP;
+  if (likely(reason < REASON_FIRST_DENY))
     reason = find_peer(skb, plain ? AF_INET : packet->family, packet, policy, &flow);
-  if (reason == REASON_ALLOW_SAME_TENANT && flow.peer & PEER_INFRASTRUCTURE) {
-    if (plain) return judge_any(skb, direction, denial);
-    if (is_in_lane(&flow)) reason = REASON_ALLOW_INFRASTRUCTURE;
+  if (reason == REASON_ALLOW_SAME_TENANT && flow.peer != tenant) {
+    // The lane is rare, and needs the flow in memory.
+    if (plain && unlikely(flow.peer & PEER_INFRASTRUCTURE))
+      return judge_any(skb, direction, denial);
+    if (plain) parse_plain4_ports(skb, packet);
+    set_ports(&flow, packet);
+    if (packet->protocol_bit == DECIDE_UDP) flow.socket = skb->sk;
+    if (!plain && flow.peer & PEER_INFRASTRUCTURE && is_in_lane(&flow))
+      reason = REASON_ALLOW_INFRASTRUCTURE;
+    else
+      reason = judge(&flow, policy);
   }
-  if (reason == REASON_ALLOW_SAME_TENANT) reason = judge(&flow, policy);
+  __u64 segments = skb->gso_segs;
+  struct cost cost = {.bytes = skb->len, .packets = 1};
 
-  __u64 segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
-  struct cost cost = {.bytes = skb->len + (segments - 1) * packet->header_bytes,
-                      .packets = segments};
-  enum reason limit = REASON_COUNT;
+  if (unlikely(segments > 1)) {
+    __u32 header_bytes = plain ? plain4_header_bytes(skb) : packet->header_bytes;
+
+    cost.packets = segments;
+    cost.bytes += (segments - 1) * header_bytes;
+  }
+  enum reason refused = reason;
   int verdict = DROP;
 
-  if (reason < REASON_FIRST_DENY) {
-    int alone = direction == DIRECTION_INGRESS || take(counters);
+  if (likely(reason < REASON_FIRST_DENY)) {
+    int alone = direction == DIRECTION_INGRESS || take(counted);
 
-    if (!alone) counters = row_of_latecomers(control, tenant);
-    if (!counters) return DROP;
-
-    struct traffic* traffic = &counters->cell[direction & 1][counter_cell(reason, 0, 0)];
-    enum charge charge = charge_packet(policy, traffic, &cost, tenant, direction, &limit);
+    if (unlikely(!alone)) {
+      counter_row = row_of_latecomers(control, tenant);
+      counted = bpf_map_lookup_elem(&counters, &counter_row);
+      if (!counted) return DROP;
+    }
+    __u32 cell = counter_cell(reason, 0, 0);
+    struct traffic* traffic = &counted->cell[direction & 1][cell];
+    enum charge charge = CHARGE_PAID;
 
     if (direction == DIRECTION_INGRESS && packet->protocol == IPPROTO_TCP && is_policed(policy))
       charge = police(skb, packet->transport, policy, traffic, &cost, tenant, charge, &limit);
     verdict = PASS;
-    if (charge != CHARGE_PAID) verdict = slow_down(charge, direction, packet->protocol);
-    if (charge != CHARGE_OVER) count_traffic(traffic, &cost, alone);
-    if (direction == DIRECTION_EGRESS && alone) give_back(counters);
-    if (charge != CHARGE_OVER) {
+    if (is_beyond_mark(policy, traffic, &cost, direction)) {
+      int paid = pay_packet(tenant, (__u64)policy_row << 32 | counter_row,
+                            cell << 1 | direction, cost.bytes, cost.packets);
+
+      charge = paid & ((1 << PAID_REASON_SHIFT) - 1);
+      refused = paid >> PAID_REASON_SHIFT;
+      verdict = slow_down(charge, direction, packet->protocol);
+    }
+    if (likely(charge != CHARGE_OVER)) count_traffic(traffic, &cost, alone);
+    if (direction == DIRECTION_EGRESS && alone) give_back(counted);
+    if (likely(charge != CHARGE_OVER)) {
       // The last packet of a handshake is the only one but a SYN that a listening socket is
       // handed.
-      if (direction == DIRECTION_INGRESS && packet->protocol == IPPROTO_TCP && !packet->opens &&
-          skb->sk && skb->sk->state == BPF_TCP_LISTEN)
-        __sync_fetch_and_add(&counters->connections_opened[DIRECTION_INGRESS], 1);
+      if (direction == DIRECTION_INGRESS && packet->protocol == IPPROTO_TCP && skb->sk &&
+          unlikely(skb->sk->state == BPF_TCP_LISTEN) &&
+          !(plain ? plain4_opens(skb) : packet->opens))
+        __sync_fetch_and_add(&counted->connections_opened[DIRECTION_INGRESS], 1);
       return verdict;
     }
   }
@@ -157,7 +175,7 @@ static __always_inline int judge_packet(struct __sk_buff* skb, __u32 direction, 
   denial->packets = cost.packets;
   denial->peer = flow.peer;
   denial->tenant = tenant;
-  denial->reason = limit < REASON_COUNT ? limit : reason;
+  denial->reason = refused;
   denial->peer_class = class_of(reason);
   denial->direction = direction;
   denial->would = tenant != TENANT_NONE && policy->flags & TENANT_AUDIT;
@@ -185,9 +203,9 @@ static __noinline int report(struct __sk_buff* skb, const struct denial* denial,
 
   parse(skb, &packet);
 
-  struct flow flow = flow_of(&packet, denial->direction);
+  struct flow flow = {.peer = denial->peer, .direction = denial->direction};
 
-  flow.peer = denial->peer;
+  set_ports(&flow, &packet);
   fill_event(event, &flow, denial->reason, denial->peer_class, denial->direction,
              denial->would);
   event->cgroup_id = bpf_skb_cgroup_id(skb);
@@ -218,11 +236,11 @@ static __always_inline int judge_skb(struct __sk_buff* skb, __u32 direction) {
   struct packet packet = {};
   int verdict;
 
-  if (parse_plain4(skb, &packet))
+  if (likely(parse_plain4(skb, &packet)))
     verdict = judge_packet(skb, direction, 1, &packet, REASON_ALLOW_SAME_TENANT, &denial);
   else
     verdict = judge_any(skb, direction, &denial);
-  if (verdict & DENIAL) count_and_report(skb, &denial);
+  if (unlikely(verdict & DENIAL)) count_and_report(skb, &denial);
   return verdict & (direction == DIRECTION_EGRESS ? 3 : 1);
 }
 

@@ -5,10 +5,19 @@
 #include "bpf/lib/maps.h"
 #include "bpf/lib/meter.h"
 
+// Rows of counters.
+static __always_inline __u32 row_of_this_cpu(const struct control* control, __u32 tenant) {
+  return bpf_get_smp_processor_id() * control->max_tenants + tenant;
+}
+
+static __always_inline __u32 row_of_latecomers(const struct control* control, __u32 tenant) {
+  return control->cpus * control->max_tenants + tenant;
+}
+
 // This CPU's counters of a tenant; NULL only if the map were smaller than the agent said.
 static __always_inline struct tenant_counters* counters_of(const struct control* control,
                                                            __u32 tenant) {
-  __u32 row = bpf_get_smp_processor_id() * control->max_tenants + tenant;
+  __u32 row = row_of_this_cpu(control, tenant);
 
   return bpf_map_lookup_elem(&counters, &row);
 }
@@ -25,13 +34,6 @@ static __always_inline int take(struct tenant_counters* row) {
 static __always_inline void give_back(struct tenant_counters* row) {
   asm volatile("" ::: "memory");
   *(volatile __u64*)&row->taken = 0;  // same CPU: nothing to order but the compiler
-}
-
-static __always_inline struct tenant_counters* row_of_latecomers(const struct control* control,
-                                                                 __u32 tenant) {
-  __u32 row = control->cpus * control->max_tenants + tenant;
-
-  return bpf_map_lookup_elem(&counters, &row);
 }
 
 // `alone`: nobody else can write this cell meanwhile.

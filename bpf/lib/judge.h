@@ -35,33 +35,39 @@ static __noinline int set_has_port(__u32 set, __u32 side, __u16 protocol, __u16 
 
 static __always_inline int allows(__u32 decision, const struct flow* flow, __u16 port) {
   if (decision & flow->protocol_bit) return 1;
-  if (flow->protocol_bit == DECIDE_ICMP) return 0;
-  if (decision & DECIDE_RANGE)
-    return decision >> DECIDE_RANGE_SHIFT & flow->protocol_bit &&
+  if (likely(decision & DECIDE_RANGE))
+    return decision >> DECIDE_RANGE_SHIFT & flow->protocol_bit & (DECIDE_TCP | DECIDE_UDP) &&
            decision_has_port(decision, port);
-  if (!(decision >> DECIDE_SET_SHIFT)) return 0;
+  if (likely(!(decision >> DECIDE_SET_SHIFT)) || flow->protocol_bit == DECIDE_ICMP) return 0;
   return set_has_port(decision >> DECIDE_SET_SHIFT, flow->side, flow->protocol, port);
 }
 
 enum answer { ANSWER_NO_RULE, ANSWER_OTHER_PORT, ANSWER_ALLOW, ANSWER_REPLY };
 
 // Whether two decisions let the flow pass: as one that its sender may open, or as the reply to
-// one that the other end may open.
-static __always_inline enum answer answer(const struct pair* decide, const struct flow* flow) {
+// one that the other end may open. A UDP socket keeps in mind whom it asks, when the other end
+// may not open the flow.
+static __always_inline enum answer decide_flow(const struct pair* decide,
+                                               const struct flow* flow) {
   int egress = flow->direction == DIRECTION_EGRESS;
   __u32 forward = egress ? decide->out : decide->in;
   __u32 backward = egress ? decide->in : decide->out;
   __u16 forward_port = egress ? flow->peer_port : flow->local_port;
   __u16 backward_port = egress ? flow->local_port : flow->peer_port;
+  int is_udp = flow->protocol_bit == DECIDE_UDP;
 
-  if (allows(forward, flow, forward_port)) return ANSWER_ALLOW;
-  if (backward && allows(backward, flow, backward_port)) {
+  if (allows(forward, flow, forward_port)) {
+    if (unlikely(egress && is_udp) && !allows(backward, flow, backward_port))
+      expect_reply(flow->socket, udp_peer(flow->family, &flow->peer_address, flow->peer_port));
+    return ANSWER_ALLOW;
+  }
+  if (likely(allows(backward, flow, backward_port))) {
     int reply = !flow->opens;
 
-    if (!egress && flow->protocol_bit == DECIDE_UDP)
+    if (unlikely(!egress && is_udp))
       reply = is_expected(flow->socket,
                           udp_peer(flow->family, &flow->peer_address, flow->peer_port));
-    if (reply) return ANSWER_REPLY;
+    if (likely(reply)) return ANSWER_REPLY;
   }
   return forward ? ANSWER_OTHER_PORT : ANSWER_NO_RULE;
 }
@@ -82,30 +88,18 @@ static __always_inline int find_pair(__u32 side, __u32 tenant, __u32 peer,
   __u32 row = side * PAIR_SLOTS + pair_slot_of(tenant, peer);
   const struct pair_slot* slot = bpf_map_lookup_elem(&pair_slots, &row);
 
-  if (!slot) return 0;
-  if (slot->peer == peer && slot->tenant == tenant) {
+  if (unlikely(!slot)) return 0;
+  if (likely(slot->peer == peer && slot->tenant == tenant)) {
     *decide = slot->pair;
     return 1;
   }
-  if (!slot->chained) return 0;
+  if (likely(!slot->chained)) return 0;
 
   struct pair found = {};
   int is_there = chained_pair(side, tenant, peer, &found);
 
   if (is_there) *decide = found;
   return is_there;
-}
-
-// The answer, and for UDP a note of whom the tenant asked when the peer could not open the
-// flow.
-static __always_inline enum answer decide_flow(const struct pair* decide,
-                                               const struct flow* flow) {
-  enum answer result = answer(decide, flow);
-
-  if (result == ANSWER_ALLOW && flow->direction == DIRECTION_EGRESS &&
-      flow->protocol_bit == DECIDE_UDP && !allows(decide->in, flow, flow->local_port))
-    expect_reply(flow->socket, udp_peer(flow->family, &flow->peer_address, flow->peer_port));
-  return result;
 }
 
 // Whether the infrastructure lane lets the flow pass, for a peer that is in it. Whoever is not
@@ -121,7 +115,7 @@ static __noinline int is_in_lane(const struct flow* flow) {
 static __always_inline enum reason judge(const struct flow* flow,
                                          const struct tenant_policy* policy) {
   if (flow->peer == flow->tenant) return REASON_ALLOW_SAME_TENANT;
-  if (!flow->protocol_bit) return REASON_DENY_PROTOCOL;
+  if (unlikely(!flow->protocol_bit)) return REASON_DENY_PROTOCOL;
 
   int is_tenant = flow->peer != PEER_WORLD && flow->peer <= PEER_TENANT_MAX;
   struct pair decide;
@@ -136,8 +130,9 @@ static __always_inline enum reason judge(const struct flow* flow,
   }
   enum answer result = decide_flow(&decide, flow);
 
-  if (result == ANSWER_ALLOW) return is_tenant ? REASON_ALLOW_TENANT_RULE : REASON_ALLOW_WORLD;
-  if (result == ANSWER_REPLY)
+  if (likely(result == ANSWER_ALLOW))
+    return is_tenant ? REASON_ALLOW_TENANT_RULE : REASON_ALLOW_WORLD;
+  if (likely(result == ANSWER_REPLY))
     return is_tenant ? REASON_ALLOW_TENANT_REPLY : REASON_ALLOW_WORLD_REPLY;
   if (flow->peer & PEER_MULTICAST) return REASON_DENY_MULTICAST;
   if (result == ANSWER_OTHER_PORT)

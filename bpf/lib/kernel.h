@@ -13,6 +13,12 @@
 
 #include "maps/abi/layout.h"
 
+// Which way nearly every packet goes: its code is laid out in one piece.
+#ifndef likely
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+#endif
+
 #define KERNEL_TYPE __attribute__((preserve_access_index))
 
 struct kernfs_node {

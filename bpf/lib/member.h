@@ -10,8 +10,8 @@ static __always_inline struct member* member_of(__u64 cgroup_id) {
   __u32 index = cgroup_id % MEMBER_SLOTS;
   struct member* slot = bpf_map_lookup_elem(&members, &index);
 
-  if (!slot) return NULL;
-  if (slot->cgroup_id == cgroup_id) return slot;
+  if (unlikely(!slot)) return NULL;
+  if (likely(slot->cgroup_id == cgroup_id)) return slot;
   if (!slot->chained) return NULL;
   return bpf_map_lookup_elem(&members_overflow, &cgroup_id);
 }

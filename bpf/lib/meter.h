@@ -58,55 +58,58 @@ static __always_inline enum charge move_mark(__u64* mark, __u64 counted, __u64 u
   return result;
 }
 
-// Pays out of the tenant's meters for a packet that goes beyond its mark. Sets *reason when one
-// of the rates is used up.
-static __noinline enum charge pay_packet(const struct tenant_policy* policy,
-                                         struct traffic* traffic, const struct cost* cost,
-                                         __u32 tenant_and_direction, enum reason* reason) {
-  __u32 tenant = tenant_and_direction >> 1;
-  __u32 direction = tenant_and_direction & 1;
+// What pay_packet() returns: a charge, and in the next byte the reason when it is CHARGE_OVER.
+#define PAID_REASON_SHIFT 8
+
+// Pays out of the tenant's meters for a packet that goes beyond its mark. On its own for the
+// verifier as well (not static), and finds all rows again: it is needed once in many packets,
+// and what the others do not hand over stays in registers. `cell_and_direction`: cell << 1 |
+// direction; `rows`: row of tenants << 32 | row of counters.
+__noinline int pay_packet(__u32 tenant, __u64 rows, __u32 cell_and_direction, __u64 bytes,
+                          __u64 packets) {
+  __u32 policy_row = rows >> 32;
+  __u32 counter_row = (__u32)rows;
+  __u32 direction = cell_and_direction & 1;
+  __u32 cell = cell_and_direction >> 1;
+  const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
+  struct tenant_counters* counted = bpf_map_lookup_elem(&counters, &counter_row);
   struct tenant_meters* row = bpf_map_lookup_elem(&meters, &tenant);
 
-  if (!row) return CHARGE_PAID;  // there is one for every tenant number
+  if (!policy || !counted || !row || cell >= CELL_FIRST_DENY - 1) return CHARGE_PAID;
 
+  const struct traffic* traffic = &counted->cell[direction][cell];
+  struct traffic* mark = &counted->cell[direction][cell + 1];
   struct meter* meter = &row->direction[direction];
-  struct traffic* mark = traffic + 1;
   enum charge result = CHARGE_PAID;
 
   if (policy->flags & TENANT_LIMITS_PACKETS(direction) &&
-      traffic->packets + cost->packets > mark->packets) {
-    result = move_mark(&mark->packets, traffic->packets, cost->packets,
-                       &meter->packets_paid_until_ns, &policy->packets[direction]);
-    if (result == CHARGE_OVER) {
-      *reason = REASON_LIMIT_PACKETS;
-      return result;
-    }
+      traffic->packets + packets > mark->packets) {
+    result = move_mark(&mark->packets, traffic->packets, packets, &meter->packets_paid_until_ns,
+                       &policy->packets[direction]);
+    if (result == CHARGE_OVER) return CHARGE_OVER | REASON_LIMIT_PACKETS << PAID_REASON_SHIFT;
   }
-  if (policy->flags & TENANT_LIMITS_BYTES(direction) &&
-      traffic->bytes + cost->bytes > mark->bytes) {
-    enum charge bytes = move_mark(&mark->bytes, traffic->bytes, cost->bytes,
-                                  &meter->bytes_paid_until_ns, &policy->bytes[direction]);
+  if (policy->flags & TENANT_LIMITS_BYTES(direction) && traffic->bytes + bytes > mark->bytes) {
+    enum charge for_bytes = move_mark(&mark->bytes, traffic->bytes, bytes,
+                                      &meter->bytes_paid_until_ns, &policy->bytes[direction]);
 
-    if (bytes == CHARGE_OVER) *reason = REASON_LIMIT_BYTES;
-    if (bytes > result) result = bytes;
+    if (for_bytes == CHARGE_OVER) return CHARGE_OVER | REASON_LIMIT_BYTES << PAID_REASON_SHIFT;
+    if (for_bytes > result) result = for_bytes;
   }
   return result;
 }
 
-// Whether a packet that may pass is within its tenant's rates. Nearly always its CPU has paid
-// already. The packet itself is charged by counting it in `traffic`, its cell.
-static __always_inline enum charge charge_packet(const struct tenant_policy* policy,
-                                                 struct traffic* traffic,
-                                                 const struct cost* cost, __u32 tenant,
-                                                 __u32 direction, enum reason* reason) {
+// Whether a packet goes beyond what its CPU has paid for. Nearly none does. The packet itself
+// is charged by counting it in `traffic`, its cell.
+static __always_inline int is_beyond_mark(const struct tenant_policy* policy,
+                                          const struct traffic* traffic,
+                                          const struct cost* cost, __u32 direction) {
   const struct traffic* mark = traffic + 1;
   __u32 flags = policy->flags;
 
-  if ((flags & TENANT_LIMITS_BYTES(direction) && traffic->bytes + cost->bytes > mark->bytes) ||
+  return unlikely(
+      (flags & TENANT_LIMITS_BYTES(direction) && traffic->bytes + cost->bytes > mark->bytes) ||
       (flags & TENANT_LIMITS_PACKETS(direction) &&
-       traffic->packets + cost->packets > mark->packets))
-    return pay_packet(policy, traffic, cost, tenant << 1 | direction, reason);
-  return CHARGE_PAID;
+       traffic->packets + cost->packets > mark->packets));
 }
 
 #endif

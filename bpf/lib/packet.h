@@ -49,7 +49,7 @@ static __always_inline const void* header_at(struct __sk_buff* skb, __u32 offset
 }
 
 static __always_inline enum reason parse_tcp(const struct tcphdr* tcp, struct packet* packet) {
-  if (!tcp || tcp->doff < 5) return REASON_DENY_MALFORMED;
+  if (unlikely(!tcp || tcp->doff < 5)) return REASON_DENY_MALFORMED;
   packet->protocol_bit = DECIDE_TCP;
   packet->source_port = bpf_ntohs(tcp->source);
   packet->target_port = bpf_ntohs(tcp->dest);
@@ -98,12 +98,8 @@ static __always_inline enum reason parse_transport(struct __sk_buff* skb, __u32 
   return REASON_ALLOW_SAME_TENANT;
 }
 
-static __always_inline void parse_addresses4(const struct iphdr* ip, struct packet* packet) {
-  packet->family = AF_INET;
-  packet->protocol = ip->protocol;
-  packet->source.word[0] = ip->saddr;
-  packet->target.word[0] = ip->daddr;
-  packet->multicast = ((const __u8*)&ip->daddr)[0] >> 4 == 0xe || ip->daddr == 0xffffffff;
+static __always_inline int is_multicast4(__u32 address) {
+  return (address & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || address == 0xffffffff;
 }
 
 static __always_inline enum reason parse4(struct __sk_buff* skb, struct packet* packet) {
@@ -111,7 +107,11 @@ static __always_inline enum reason parse4(struct __sk_buff* skb, struct packet* 
   const struct iphdr* ip = header_at(skb, 0, sizeof(*ip), &buffer);
 
   if (!ip || ip->version != 4 || ip->ihl < 5) return REASON_DENY_MALFORMED;
-  parse_addresses4(ip, packet);
+  packet->family = AF_INET;
+  packet->protocol = ip->protocol;
+  packet->source.word[0] = ip->saddr;
+  packet->target.word[0] = ip->daddr;
+  packet->multicast = is_multicast4(ip->daddr);
   if (ip->ihl > 5) return REASON_DENY_IP_OPTIONS;
   // Kernels fragment after egress and reassemble before ingress: a fragment here is hand-made.
   if (ip->frag_off & bpf_htons(IPV4_FRAGMENT)) return REASON_DENY_FRAGMENT;
@@ -163,22 +163,55 @@ __noinline int parse(struct __sk_buff* skb, struct packet* packet) {
   return REASON_DENY_MALFORMED;
 }
 
-// The same for nearly every packet, in few instructions: whole headers in the linear part, no
-// options, no fragment, TCP or UDP. Returns 0 for any other packet, and says nothing about it.
+// Most packets are of one kind: IPv4 without options, whole, to one receiver, TCP or UDP, with
+// all headers in the linear part. Of these only what every verdict needs is read at first: the
+// addresses and the protocol. Returns 0 for any other packet, and says nothing about it.
 static __always_inline int parse_plain4(struct __sk_buff* skb, struct packet* packet) {
   const struct iphdr* ip = (const struct iphdr*)(long)skb->data;
   const void* end = (const void*)(long)skb->data_end;
   const struct tcphdr* tcp = (const struct tcphdr*)(ip + 1);
   const struct udphdr* udp = (const struct udphdr*)(ip + 1);
 
-  if (skb->protocol != bpf_htons(0x0800) || (const void*)(udp + 1) > end) return 0;
-  if (*(const __u8*)ip != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT)) return 0;
-  parse_addresses4(ip, packet);
+  if (unlikely(skb->protocol != bpf_htons(0x0800) || (const void*)(udp + 1) > end)) return 0;
+  if (unlikely(*(const __u8*)ip != 0x45 || ip->frag_off & bpf_htons(IPV4_FRAGMENT))) return 0;
+  packet->family = AF_INET;
+  packet->protocol = ip->protocol;
+  packet->source.word[0] = ip->saddr;
+  packet->target.word[0] = ip->daddr;
+  if (unlikely(is_multicast4(ip->daddr))) return 0;
+  if (unlikely(packet->protocol != IPPROTO_TCP)) return packet->protocol == IPPROTO_UDP;
+  return likely((const void*)(tcp + 1) <= end && tcp->doff >= 5);
+}
+
+// The rest of such a packet.
+static __always_inline void parse_plain4_ports(struct __sk_buff* skb, struct packet* packet) {
+  const struct iphdr* ip = (const struct iphdr*)(long)skb->data;
+  const void* end = (const void*)(long)skb->data_end;
+  const struct tcphdr* tcp = (const struct tcphdr*)(ip + 1);
+  const struct udphdr* udp = (const struct udphdr*)(ip + 1);
+
   packet->header_bytes = sizeof(*ip);
-  if (packet->protocol == IPPROTO_TCP)
-    return (const void*)(tcp + 1) <= end && parse_tcp(tcp, packet) < REASON_FIRST_DENY;
-  packet->opens = 1;
-  return packet->protocol == IPPROTO_UDP && parse_udp(udp, packet) < REASON_FIRST_DENY;
+  if (likely(packet->protocol == IPPROTO_TCP && (const void*)(tcp + 1) <= end))
+    parse_tcp(tcp, packet);
+  else if ((const void*)(udp + 1) <= end)
+    parse_udp(udp, packet);
+}
+
+// What most verdicts do without: the length of its headers, and whether it opens a connection.
+static __noinline __u32 plain4_header_bytes(struct __sk_buff* skb) {
+  struct packet packet = {.protocol = IPPROTO_UDP};
+
+  parse_plain4(skb, &packet);
+  parse_plain4_ports(skb, &packet);
+  return packet.header_bytes;
+}
+
+static __noinline int plain4_opens(struct __sk_buff* skb) {
+  struct packet packet = {.protocol = IPPROTO_UDP};
+
+  parse_plain4(skb, &packet);
+  parse_plain4_ports(skb, &packet);
+  return packet.opens;
 }
 
 #endif

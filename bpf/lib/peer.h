@@ -10,15 +10,15 @@ static __always_inline __u32 endpoint_word(__u32 side, __u32 block, __u32 word) 
   __u32 row = side * ENDPOINT_BLOCKS + (block & (ENDPOINT_BLOCKS - 1));
   const struct endpoint_block* endpoint = bpf_map_lookup_elem(&endpoints, &row);
 
-  return endpoint ? endpoint->word[word & 255] : PEER_WORLD;
+  return likely(endpoint) ? endpoint->word[word & 255] : PEER_WORLD;
 }
 
-static __always_inline __u32 peer_of4(__u32 side, __u32 address) {
+static __noinline __u32 peer_of4(__u32 side, __u32 address) {
   __u32 host = bpf_ntohl(address);
   __u32 word = endpoint_word(side, host >> 24, host >> 16);
 
-  if (word & ENDPOINT_BLOCK) word = endpoint_word(side, word, host >> 8);
-  if (word & ENDPOINT_BLOCK) word = endpoint_word(side, word, host);
+  if (likely(word & ENDPOINT_BLOCK)) word = endpoint_word(side, word, host >> 8);
+  if (likely(word & ENDPOINT_BLOCK)) word = endpoint_word(side, word, host);
   return word;
 }
 
@@ -45,15 +45,13 @@ static __always_inline int is_home(const struct tenant_policy* policy, __u8 fami
          (half[1] & policy->home6_mask[1]) == policy->home6[1];
 }
 
-static __noinline __u32 owner_of4(__u32 side, __u32 address) { return peer_of4(side, address); }
-
 // Whether an address is the tenant's to send from. Its largest range answers without a lookup.
 static __always_inline int owns_source(__u32 side, __u32 tenant,
                                        const struct tenant_policy* policy, __u8 family,
                                        const struct address* address) {
-  if (is_home(policy, family, address)) return 1;
+  if (likely(is_home(policy, family, address))) return 1;
 
-  __u32 owner = family == AF_INET ? owner_of4(side, address->word[0]) : peer_of6(side, address);
+  __u32 owner = peer_of(side, family, address);
 
   if (owner == tenant) return 1;
   if (policy->flags & TENANT_OWN_SOURCE) return 0;
