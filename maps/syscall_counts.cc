@@ -64,10 +64,8 @@ Result<Counts> read_syscall_counts(std::string_view pin_root) {
   Counts all;
 
   for (auto read : {read_slots, read_hash})
-    if (auto done = read(pin_root, all); !done) {
-      if (done.error().errno_value() == ENOENT) return Counts{};
+    if (auto done = read(pin_root, all); !done && done.error().errno_value() != ENOENT)
       return std::move(done.error());
-    }
   std::ranges::sort(all, {}, order);
 
   size_t kept = 0;

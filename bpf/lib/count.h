@@ -3,7 +3,12 @@
 #define PARTYWALL_BPF_LIB_COUNT_H
 
 #include "bpf/lib/maps.h"
-#include "bpf/lib/meter.h"
+
+// What a packet is counted as.
+struct cost {
+  __u64 bytes;  // wire bytes
+  __u64 packets;
+};
 
 // Rows of counters.
 static __always_inline __u32 row_of_this_cpu(const struct control* control, __u32 tenant) {

@@ -13,7 +13,8 @@ static __always_inline struct verdict_event* reserve_event(__u32 tenant,
 
   if (!meter || !row) return NULL;
   if (pay(&meter->events_paid_until_ns, EVENT_PER_SECOND,
-          EVENT_BURST * NS_PER_SECOND / EVENT_PER_SECOND, 1) == CHARGE_OVER) {
+          EVENT_BURST * NS_PER_SECOND / EVENT_PER_SECOND, 1,
+          bpf_ktime_get_ns()) == CHARGE_OVER) {
     __sync_fetch_and_add(&row->events_throttled, 1);
     return NULL;
   }

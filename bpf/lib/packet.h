@@ -197,21 +197,4 @@ static __always_inline void parse_plain4_ports(struct __sk_buff* skb, struct pac
     parse_udp(udp, packet);
 }
 
-// What most verdicts do without: the length of its headers, and whether it opens a connection.
-static __noinline __u32 plain4_header_bytes(struct __sk_buff* skb) {
-  struct packet packet = {.protocol = IPPROTO_UDP};
-
-  parse_plain4(skb, &packet);
-  parse_plain4_ports(skb, &packet);
-  return packet.header_bytes;
-}
-
-static __noinline int plain4_opens(struct __sk_buff* skb) {
-  struct packet packet = {.protocol = IPPROTO_UDP};
-
-  parse_plain4(skb, &packet);
-  parse_plain4_ports(skb, &packet);
-  return packet.opens;
-}
-
 #endif

@@ -14,11 +14,11 @@
 #include <linux/tcp.h>
 
 #include "bpf/lib/maps.h"
-#include "bpf/lib/meter.h"
 
 #define PAUSE_NS 1500000ull         // a tail loss probe comes after 2 ms or more
 #define REMEMBER_NS 10000000000ull  // what was refused longer ago does not come again
 #define MOST_DEBT_BURSTS 4          // paid ahead; beyond them nothing passes on account
+#define LOOK_NS 10000000ull         // so long after a refusal every packet is looked at
 #define TCP_LISTEN_STATE 10
 
 struct {
@@ -29,11 +29,6 @@ struct {
 } refusals SEC(".maps");
 
 enum police { POLICE_AS_CHARGED, POLICE_REFUSE, POLICE_ON_ACCOUNT };
-
-static __always_inline int is_policed(const struct tenant_policy* policy) {
-  return (policy->flags & (TENANT_LIMITS_BYTES(DIRECTION_INGRESS) | TENANT_AUDIT)) ==
-         TENANT_LIMITS_BYTES(DIRECTION_INGRESS);
-}
 
 // What is to become of a packet. `over`: its tenant's meter is used up.
 static __noinline enum police police_tcp(struct __sk_buff* skb, __u32 transport, __u32 over) {
@@ -74,50 +69,6 @@ static __noinline enum police police_tcp(struct __sk_buff* skb, __u32 transport,
   refusal->refusing = 1;
   refusal->last_ns = now;
   return POLICE_REFUSE;
-}
-
-// Charges a packet that may pass although the meter is used up: the next ones wait for it.
-// CHARGE_OVER when too much has passed on account already; then nothing is charged.
-static __noinline enum charge pay_on_account(const struct tenant_policy* policy,
-                                             struct traffic* mark, const struct cost* cost,
-                                             __u32 tenant) {
-  struct tenant_meters* row = bpf_map_lookup_elem(&meters, &tenant);
-  const struct rate* bytes = &policy->bytes[DIRECTION_INGRESS];
-  const struct rate* packets = &policy->packets[DIRECTION_INGRESS];
-
-  if (!row || !bytes->per_second) return CHARGE_OVER;
-
-  struct meter* meter = &row->direction[DIRECTION_INGRESS];
-
-  if (*(volatile __u64*)&meter->bytes_paid_until_ns >
-      bpf_ktime_get_ns() + MOST_DEBT_BURSTS * bytes->burst_ns)
-    return CHARGE_OVER;
-  __sync_fetch_and_add(&meter->bytes_paid_until_ns,
-                       cost->bytes * NS_PER_SECOND / bytes->per_second);
-  __sync_fetch_and_add(&mark->bytes, cost->bytes);
-  if (!packets->per_second) return CHARGE_NEAR;
-  __sync_fetch_and_add(&meter->packets_paid_until_ns,
-                       cost->packets * NS_PER_SECOND / packets->per_second);
-  __sync_fetch_and_add(&mark->packets, cost->packets);
-  return CHARGE_NEAR;
-}
-
-// The charge of a packet after the police. Sets *limit when it is refused.
-static __always_inline enum charge police(struct __sk_buff* skb, __u32 transport,
-                                          const struct tenant_policy* policy,
-                                          struct traffic* traffic, const struct cost* cost,
-                                          __u32 tenant, enum charge charge,
-                                          enum reason* limit) {
-  enum police answer = police_tcp(skb, transport, charge == CHARGE_OVER);
-
-  if (answer == POLICE_ON_ACCOUNT) {
-    charge = pay_on_account(policy, traffic + 1, cost, tenant);
-    if (charge != CHARGE_OVER) *limit = REASON_COUNT;
-  } else if (answer == POLICE_REFUSE) {
-    charge = CHARGE_OVER;
-    if (*limit == REASON_COUNT) *limit = REASON_LIMIT_BYTES;
-  }
-  return charge;
 }
 
 #endif

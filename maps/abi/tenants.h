@@ -64,7 +64,8 @@ ABI_SIZE(struct tenant_name, 64);
 struct meter {
   __u64 bytes_paid_until_ns;  // CLOCK_MONOTONIC
   __u64 packets_paid_until_ns;
-  __u64 padding[6];  // a cache line each: two directions are two CPUs
+  __u64 refused_ns;  // when the police refused a packet last (bpf/lib/police.h)
+  __u64 padding[5];  // a cache line each: two directions are two CPUs
 };
 ABI_SIZE(struct meter, 64);
 
