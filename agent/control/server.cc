@@ -21,7 +21,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMaxConnections = 16;
+constexpr ptrdiff_t kMaxConnections = 16;
 constexpr size_t kMaxRequest = 64 << 10;
 constexpr size_t kMaxUnread = 1 << 20;
 constexpr timeval kPatience = {.tv_sec = 1, .tv_usec = 0};
@@ -121,7 +121,7 @@ class Server::Connection {
     deadline_ = event_new(
         server.base_, -1, 0,
         [](evutil_socket_t, short, void* self) {
-          static_cast<Connection*>(self)->refuse("no request within a second");
+          static_cast<Connection*>(self)->on_deadline();
         },
         this);
     event_add(deadline_, &kPatience);
@@ -135,9 +135,24 @@ class Server::Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  void refuse(const std::string& why) { finish(error_line(why)); }
+  // Says why, and goes on listening for a second: who is cut off while it still asks would not
+  // read the answer.
+  void refuse(const std::string& why) {
+    set_answered();
+    closing_ = refused_ = true;
+    send(error_line(why));
+    event_add(deadline_, &kPatience);
+  }
+  bool is_refused() const { return refused_; }
 
  private:
+  void on_deadline() {
+    if (refused_)
+      server_.drop(this);
+    else
+      refuse("no request within a second");
+  }
+
   void on_bytes() {
     evbuffer* input = bufferevent_get_input(buffer_);
     size_t length = 0;
@@ -156,12 +171,18 @@ class Server::Connection {
   }
 
   void on_sent() {
-    if (closing_) server_.drop(this);
+    if (closing_ && (!refused_ || asker_done_))
+      server_.drop(this);
+    else if (refused_)
+      shutdown(bufferevent_getfd(buffer_), SHUT_WR);
   }
 
   // It went away, or does not read its answer. One that has only nothing more to say gets it.
   void on_event(short what) {
-    if (!closing_ || !(what & BEV_EVENT_EOF)) server_.drop(this);
+    asker_done_ = what & BEV_EVENT_EOF;
+    if (!closing_ || !asker_done_ ||
+        (refused_ && evbuffer_get_length(bufferevent_get_output(buffer_)) == 0))
+      server_.drop(this);
   }
 
   void answer(const std::string& line) {
@@ -217,6 +238,8 @@ class Server::Connection {
   event* deadline_ = nullptr;
   bool answered_ = false;
   bool closing_ = false;
+  bool refused_ = false;
+  bool asker_done_ = false;
   uint64_t subscription_ = 0;
 };
 
@@ -254,7 +277,9 @@ void Server::accept(int fd) {
   connections_.push_back(std::make_unique<Connection>(*this, fd));
   if (!why.empty())
     connections_.back()->refuse(why);
-  else if (connections_.size() > kMaxConnections)
+  else if (std::ranges::count_if(connections_, [](const auto& held) {
+             return !held->is_refused();
+           }) > kMaxConnections)
     connections_.back()->refuse("too many connections; try again");
 }
 

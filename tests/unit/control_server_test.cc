@@ -323,6 +323,24 @@ TEST_F(ControlServerTest, AProcessOfTheManagedRootMayNotAsk) {
             Json::parse(answer(client))["error"]);
 }
 
+// Its answer is there before it has asked; asking must not fail for that.
+TEST_F(ControlServerTest, WhoIsRefusedCanStillAskAndReadWhy) {
+  start(own_cgroup());
+  test::LoopClient client(path_);
+
+  EXPECT_TRUE(serve_until([&] { return client.has_bytes(); }));
+  EXPECT_TRUE(serve_until([pause = 5]() mutable { return pause-- == 0; }));
+  client.send("{\"verb\":\"status\"}\n");
+  client.send(std::string(100'000, 'x'));
+  EXPECT_THAT(answer(client), HasSubstr("managed root"));
+
+  // It is not listened to for ever.
+  auto start = std::chrono::steady_clock::now();
+
+  EXPECT_TRUE(serve_until([&] { return !client.can_send(); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(2500));
+}
+
 // Control: a root whose name only begins alike is another one.
 TEST_F(ControlServerTest, ACgroupWithALikeNameIsNotTheManagedRoot) {
   std::string own = own_cgroup();

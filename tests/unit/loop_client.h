@@ -54,6 +54,8 @@ class LoopClient {
     EXPECT_EQ(static_cast<ssize_t>(bytes.size()),
               ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
   }
+  // Whether anybody would still get it.
+  bool can_send() { return ::send(fd_.get(), " ", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1; }
   void send_no_more() { EXPECT_EQ(0, shutdown(fd_.get(), SHUT_WR)); }
   // Whether the server has closed.
   bool read() {
