@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <memory>
 
 #include "agent/policy/suggest.h"
@@ -59,6 +60,8 @@ class YamlConfig : public CLI::Config {
     auto root = reader.next();
     std::vector<CLI::ConfigItem> found;
 
+    failed_ = true;  // until it has not
+
     if (auto more = reader.next(); more && !more->is_null())
       throw CLI::FileError(fmt::format("line {}: a second document: join them", more->line));
     if (!reader.problems().empty()) {
@@ -66,7 +69,8 @@ class YamlConfig : public CLI::Config {
 
       throw CLI::FileError(fmt::format("line {}: {}", problem.line, problem.message));
     }
-    if (!root || root->is_null()) return found;
+    failed_ = root && !root->is_null();
+    if (!failed_) return found;
     if (root->kind != policy::YamlNode::Kind::kMap)
       throw CLI::FileError("the configuration is a mapping of keys, as in policyDir: /etc/x");
     for (size_t i = 0; i + 1 < root->items.size(); i += 2) {
@@ -74,7 +78,22 @@ class YamlConfig : public CLI::Config {
 
       if (key.text != "infrastructure") found.push_back(read_item(key, root->items[i + 1]));
     }
+    failed_ = false;
     return found;
+  }
+
+  // Where in the file a mistake is: "line 3: ", or "" when `mistake` says so itself. Nothing
+  // when it is a mistake of the command line.
+  std::optional<std::string> place_of(const std::string& mistake) const {
+    if (failed_) return "";
+    for (const auto& [flag, value] : values_) {
+      bool is_named = mistake.starts_with(fmt::format("--{}:", flag)) ||
+                      mistake.starts_with(fmt::format("Could not convert: --{} ", flag));
+
+      if (is_named && app_.get_option("--" + flag)->results() == std::vector{value.text})
+        return fmt::format("line {}: ", value.line);
+    }
+    return std::nullopt;
   }
 
  private:
@@ -98,10 +117,19 @@ class YamlConfig : public CLI::Config {
 
     item.name = flag_of(key.text);
     item.inputs = {value.text};
+    values_[item.name] = {value.text, value.line};
     return item;
   }
 
+  struct Value {
+    std::string text;
+    int line = 0;
+  };
+
   const CLI::App& app_;
+  // CLI11 reads files through a const object.
+  mutable bool failed_ = false;
+  mutable std::map<std::string, Value> values_;  // by flag
 };
 
 }  // namespace
@@ -111,7 +139,9 @@ ParsedOptions parse_options(int argc, char** argv) {
   Options& options = parsed.options;
   CLI::App app{"Keeps tenants apart on this node: network isolation, rates, usage metrics."};
 
-  app.config_formatter(std::make_shared<YamlConfig>(app));
+  auto file = std::make_shared<YamlConfig>(app);
+
+  app.config_formatter(file);
   app.set_config("--config", "", "Configuration file (YAML); flags win over it")
       ->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
@@ -158,6 +188,8 @@ ParsedOptions parse_options(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (auto place = file->place_of(error.what()))
+      fmt::print(stderr, "{}: {}", app.get_config_ptr()->as<std::string>(), *place);
     parsed.exit_code = app.exit(error) == 0 ? 0 : 2;
     return parsed;
   }

@@ -194,6 +194,28 @@ TEST_F(OptionsTest, WrongFiles) {
   expect_refused(parse_config("policyDir: /p\nconfig: /other\n"), "unknown key \"config\"");
 }
 
+TEST_F(OptionsTest, AMistakeOfTheFileIsSaidToBeThere) {
+  std::string path = folder_.path("agent.yaml");
+
+  for (auto [text, place] :
+       {std::pair{"node: [x]\n", ": line 1: node takes one value"},
+        {"- node\n", ": the configuration is a mapping"},
+        {"node: x\nmaxTenants: many\n", ": line 2: --max-tenants: "},
+        {"\n\nlogLevel: loud\n", ": line 3: --log-level: "},
+        {"syscalls: maybe\n", ": line 1: Could not convert: --syscalls "}}) {
+    expect_refused(parse_config(text, {"--policy-dir", "/p"}), path + place);
+    EXPECT_EQ(0u, printed_.find(path)) << printed_;
+  }
+  // Control: these are the command line's.
+  for (std::vector<std::string> flags :
+       {std::vector<std::string>{"--max-tenants", "many"}, {"--metric", "x"}, {"--node"}}) {
+    expect_refused(parse_config("policyDir: /p\nmaxTenants: 5\n", flags), flags[0]);
+    EXPECT_EQ(std::string::npos, printed_.find(path)) << printed_;
+  }
+  expect_refused(parse_config("node: x\n"), "--policy-dir is required");
+  EXPECT_EQ(std::string::npos, printed_.find(path)) << printed_;
+}
+
 TEST_F(OptionsTest, HelpAndVersion) {
   EXPECT_EQ(0, parse({"--help"}).exit_code.value_or(-1));
   for (const char* flag :
