@@ -9,14 +9,19 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "agent/kernel/attachments.h"
+#include "agent/kernel/capabilities.h"
+#include "agent/kernel/uninstall.h"
 #include "agent/policy/compile.h"
 #include "agent/source/cgroup_tree.h"
 #include "agent/version.h"
+#include "maps/abi/control.h"
+#include "maps/typed_map.h"
 
 namespace partywall {
 namespace {
@@ -54,6 +59,29 @@ std::vector<std::string> lines_of(const std::vector<policy::Problem>& problems) 
 
 void tell_systemd(const char* state) { sd_notify(0, state); }
 
+// The kernel's own words seldom say that it is privileges that are missing.
+Error with_hint(Error error) {
+  auto lacking = kernel::lacking_capabilities();
+
+  if (lacking.empty()) return error;
+  return fail("{}; this process lacks {}: start it as root, or with these capabilities",
+              error.message(), fmt::join(lacking, ", "));
+}
+
+// Whether no agent has ever enforced anything with these pins, and nobody else's are there.
+bool is_untouched(const std::string& pin_root) {
+  auto control = MappedArray<const abi::control>::open(pin_root, "control");
+
+  if (control) return (*control)[0].generation == 0;
+  if (control.error().errno_value() != ENOENT) return false;
+  for (const char* folder : {"/maps", "/links", "/programs"}) {
+    std::error_code absent;
+
+    if (!std::filesystem::is_empty(pin_root + folder, absent) && !absent) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Agent::Agent(Options options)
@@ -62,37 +90,50 @@ Agent::Agent(Options options)
 }
 
 Result<std::unique_ptr<Agent>> Agent::start(const Options& options) {
+  bool is_first = is_untouched(options.bpffs);
   std::unique_ptr<Agent> agent(new Agent(options));
+  auto done = agent->set_up();
 
-  if (auto read = agent->read_config(); !read) return std::move(read.error());
+  if (done) return agent;
+  agent.reset();
+  // Half a wall, and nobody who looks after it, would help no one.
+  if (is_first)
+    if (auto removed = kernel::uninstall(options.bpffs); !removed)
+      spdlog::warn("take back what was set up: {}", removed.error().message());
+  return std::move(done.error());
+}
+
+Result<void> Agent::set_up() {
+  if (auto read = read_config(); !read) return read;
 
   auto mount = source::cgroup2_mount();
 
   if (!mount) return std::move(mount.error());
-  agent->mount_ = *mount;
+  mount_ = *mount;
 
-  auto folder = source::PolicyFolder::open(options.policy_dir);
+  auto folder = source::PolicyFolder::open(options_.policy_dir);
 
   if (!folder) return std::move(folder.error());
-  agent->folder_ = std::make_unique<source::PolicyFolder>(std::move(*folder));
+  folder_ = std::make_unique<source::PolicyFolder>(std::move(*folder));
 
-  auto datapath = kernel::Datapath::open({.pin_root = options.bpffs,
+  auto datapath = kernel::Datapath::open({.pin_root = options_.bpffs,
                                           .cgroup_mount = *mount,
-                                          .managed_root = options.cgroup_root,
-                                          .max_tenants = options.max_tenants,
-                                          .count_syscalls = options.syscalls});
+                                          .managed_root = options_.cgroup_root,
+                                          .max_tenants = options_.max_tenants,
+                                          .count_syscalls = options_.syscalls});
 
-  if (!datapath) return std::move(datapath.error());
-  agent->datapath_ = std::move(*datapath);
-  agent->numbers_ = agent->datapath_->numbers();
-  if (auto serving = agent->serve(); !serving) return std::move(serving.error());
-  if (auto enforced = agent->enforce_first(); !enforced) return std::move(enforced.error());
-  if (auto attached = agent->datapath_->attach(); !attached) return std::move(attached.error());
-  agent->report_attachments();
-  if (!agent->is_ready())
+  if (!datapath) return with_hint(std::move(datapath.error()));
+  datapath_ = std::move(*datapath);
+  numbers_ = datapath_->numbers();
+  if (auto serving = serve(); !serving) return serving;
+  if (auto enforced = enforce_first(); !enforced) return enforced;
+  if (auto attached = datapath_->attach(); !attached)
+    return with_hint(std::move(attached.error()));
+  report_attachments();
+  if (!is_ready())
     return fail("attach: the kernel says that {} programs are not attached, {} first",
-                agent->detached_.size(), agent->detached_.front());
-  return agent;
+                detached_.size(), detached_.front());
+  return {};
 }
 
 Result<void> Agent::read_config() {

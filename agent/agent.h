@@ -25,8 +25,8 @@ class Agent {
  public:
   // Everything up to readiness: opens the datapath, puts the first generation into force,
   // attaches, serves. When the policy folder cannot be taken, the last good copy is enforced,
-  // else what the pins hold from before; fails when there is neither, and leaves whatever was
-  // in force as it was.
+  // else what the pins hold from before; fails when there is neither. A start that fails leaves
+  // whatever was in force as it was, and nothing in the kernel when nothing was.
   static Result<std::unique_ptr<Agent>> start(const Options& options);
 
   // Follows policy, cgroups and signals until SIGTERM or SIGINT. Enforcement goes on after it.
@@ -34,6 +34,7 @@ class Agent {
 
  private:
   explicit Agent(Options options);
+  Result<void> set_up();
   Result<void> read_config();
   Result<void> serve();
   Result<void> enforce_first();

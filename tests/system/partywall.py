@@ -417,6 +417,7 @@ class Agent:
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            self.kill()
             raise AssertionError(f"it runs, and should have refused:\n{self.log()}") from None
         return code, self.log()
 
