@@ -108,6 +108,17 @@ static __always_inline int pay_on_account(const struct purchase* purchase,
   return 1;
 }
 
+// Takes back what this CPU has paid ahead: else the next packets would pass without asking the
+// police, and their sender would miss single segments instead of all.
+static __always_inline void take_back(const struct traffic* traffic, struct traffic* mark,
+                                      struct meter* meter, const struct rate* bytes) {
+  __u64 ahead = mark->bytes > traffic->bytes ? mark->bytes - traffic->bytes : 0;
+
+  if (!ahead || !bytes->per_second) return;
+  __sync_fetch_and_sub(&mark->bytes, ahead);
+  __sync_fetch_and_sub(&meter->bytes_paid_until_ns, ahead * NS_PER_SECOND / bytes->per_second);
+}
+
 // Pays out of the tenant's meters for a packet that goes beyond its mark, and asks the police.
 // On its own for the verifier as well (not static). It finds all rows again: it is needed once
 // in many packets, and what the others do not hand over stays in registers.
@@ -142,6 +153,7 @@ __noinline int pay_packet(struct __sk_buff* skb, const struct purchase* purchase
       return paid;
     case POLICE_REFUSE:
       meter->refused_ns = now;
+      take_back(&counted->cell[direction][cell], mark, meter, &policy->bytes[direction]);
       return over ? paid : CHARGE_OVER | REASON_LIMIT_BYTES << PAID_REASON_SHIFT;
     default:
       return paid;
