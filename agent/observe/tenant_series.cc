@@ -16,7 +16,7 @@
 namespace partywall::observe {
 namespace {
 
-constexpr auto kFamilies = static_cast<size_t>(Metric::kTenantInfo) + 1;
+constexpr size_t kMostHelpBytes = 1024;  // of HELP and TYPE of a family
 
 // The text of a label's value between its quotes.
 std::string escaped(std::string_view value) {
@@ -263,8 +263,11 @@ Result<void> TenantSeries::append_syscalls(Families& families) const {
 }
 
 Result<void> TenantSeries::append(std::string& page) {
-  Families families(kFamilies);
+  Families families(kTenantFamilies);
+  size_t size = page.size();
 
+  // As long as the last time: then nothing is copied while it grows.
+  for (size_t i = 0; i < kTenantFamilies; i++) families[i].reserve(lengths_[i]);
   for (uint32_t tenant = 0; tenant < control_[0].max_tenants; tenant++)
     if (tenant == 0 || names_[tenant].name[0]) append_counters(families, name(tenant), tenant);
   append_limits(families);
@@ -272,7 +275,12 @@ Result<void> TenantSeries::append(std::string& page) {
 
   auto counted = append_syscalls(families);
 
-  for (size_t i = 0; i < kFamilies; i++) {
+  for (size_t i = 0; i < kTenantFamilies; i++) {
+    lengths_[i] = families[i].size();
+    size += families[i].size() + kMostHelpBytes;
+  }
+  page.reserve(size);
+  for (size_t i = 0; i < kTenantFamilies; i++) {
     if (families[i].empty()) continue;
     page += fmt::format("# HELP {} {}\n# TYPE {} {}\n", kMetrics[i].name, kMetrics[i].help,
                         kMetrics[i].name, to_string(kMetrics[i].type));

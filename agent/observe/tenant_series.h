@@ -3,6 +3,7 @@
 #ifndef PARTYWALL_AGENT_OBSERVE_TENANT_SERIES_H
 #define PARTYWALL_AGENT_OBSERVE_TENANT_SERIES_H
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 
 namespace partywall::observe {
 
+inline constexpr auto kTenantFamilies = static_cast<size_t>(Metric::kTenantInfo) + 1;
 inline constexpr const char* kUnattributed = "(unattributed)";
 
 // What the maps do not say of a tenant.
@@ -68,6 +70,7 @@ class TenantSeries {
   MappedArray<const abi::tenant_meters> meters_;
   MappedArray<const abi::tenant_counters> counters_;
   std::vector<Cell> cells_;
+  std::array<size_t, kTenantFamilies> lengths_{};  // of the families, in the last page
   std::string info_;  // kTenantInfo, which changes with the policy only
 };
 
