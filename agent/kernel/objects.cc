@@ -2,6 +2,7 @@
 #include "agent/kernel/objects.h"
 
 #include <bpf/bpf.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -66,6 +67,13 @@ int on_log(libbpf_print_level level, const char* format, va_list arguments) {
   else if (warning().empty())
     warning() = text;
   return 0;
+}
+
+std::string kernel_release() {
+  utsname name{};
+
+  uname(&name);
+  return name.release;
 }
 
 uint32_t rows_of(std::string_view map, const Sizes& sizes) {
@@ -145,8 +153,9 @@ Result<Object> load_object(const ObjectSpec& spec, std::string_view pin_root,
     if (!*adopted) made.push_back(map);
   }
   if (int error = bpf_object__load(object.get()))
-    return fail_errno(error, "load BPF object {}{}{}", spec.name, warning().empty() ? "" : ": ",
-                      warning());
+    return fail_errno(
+        error, "load BPF object {} into kernel {}; Partywall is made for 6.1 and newer{}{}",
+        spec.name, kernel_release(), warning().empty() ? "" : ": ", warning());
   for (bpf_map* fresh : made) {
     std::string pin = map_pin(pin_root, bpf_map__name(fresh));
 
