@@ -1,13 +1,16 @@
 # tests/system/prometheus_test.py: a real Prometheus scrapes the agent and agrees with the counters.
 import json
+import os
+import re
 import subprocess
 import tempfile
 import unittest
+import urllib.error
 import urllib.parse
 import urllib.request
 
 from attackers import clients, floods, servers
-from partywall import (WorldTest, free_port, passed, program, tenant, tenants, wait_until)
+from partywall import (WorldTest, free_port, passed, program, run, tenant, tenants, wait_until)
 
 A = tenant("a", 1, "\n  network:\n    egress: [{to: [{tenant: b}]}]\n")
 B = tenant("b", 2, "\n  network:\n    ingress: [{from: [{tenant: a}]}]\n")
@@ -72,6 +75,31 @@ class PrometheusTest(WorldTest):
                                 input="partywall_total_bad 1\n", capture_output=True, text=True,
                                 timeout=30)
         self.assertNotEqual(0, broken.returncode, "control: promtool does complain")
+
+    def test_the_documents_queries_and_alerts_are_understood(self):
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        with open(root + "/docs/metrics.md") as file:
+            fences = dict(re.findall(r"^```(\w+)\n(.*?)^```$", file.read(), re.MULTILINE | re.DOTALL))
+        queries = re.split(r"\n(?! )", re.sub(r"^#.*\n|\n(?=\n)", "", fences["promql"],
+                                             flags=re.MULTILINE).strip())
+        self.assertGreater(len(queries), 10)
+        for query in queries:
+            with self.subTest(query):
+                self.assertEqual("success", self.ask(query)["status"])
+        self.assertNotEqual("success", self.ask("sum by tenant (x))")["status"], "control")
+        rules = self.folder.name + "/rules.yml"
+        with open(rules, "w") as file:
+            file.write(fences["yaml"])
+        self.assertIn("SUCCESS", run(program("promtool"), "check", "rules", rules))
+
+    def ask(self, expression):
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode(
+            {"query": expression})
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
 
     def test_series_equal_counters(self):
         sink = self.b.serve(servers.tcp_sink, self.b.v4)
