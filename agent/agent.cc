@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "agent/kernel/attachments.h"
 #include "agent/kernel/capabilities.h"
@@ -55,6 +56,17 @@ std::vector<std::string> lines_of(const std::vector<policy::Problem>& problems) 
 
   for (const policy::Problem& problem : problems) lines.push_back(to_string(problem));
   return lines;
+}
+
+kernel::EdgeOptions edge_options(const Options& options) {
+  kernel::EdgeOptions edge{
+      .names = {},
+      .mark_mask = options.edge_mark_mask,
+      .order = options.edge_order == "last" ? kernel::TcOrder::kLast : kernel::TcOrder::kFirst};
+  std::istringstream names(options.edge_interfaces);
+
+  for (std::string name; std::getline(names, name, ',');) edge.names.push_back(name);
+  return edge;
 }
 
 void tell_systemd(const char* state) { sd_notify(0, state); }
@@ -120,7 +132,8 @@ Result<void> Agent::set_up() {
                                           .cgroup_mount = *mount,
                                           .managed_root = options_.cgroup_root,
                                           .max_tenants = options_.max_tenants,
-                                          .count_syscalls = options_.syscalls});
+                                          .count_syscalls = options_.syscalls,
+                                          .edge = edge_options(options_)});
 
   if (!datapath) return with_hint(std::move(datapath.error()));
   datapath_ = std::move(*datapath);
@@ -307,13 +320,32 @@ void Agent::remember(std::vector<source::PolicySource> sources) {
 }
 
 void Agent::follow_cgroups() {
-  auto exposures = datapath_->membership().follow(datapath_->side_in_force());
+  auto exposures = datapath_->follow_cgroups();
 
   if (!exposures) {
     spdlog::error("follow cgroups: {}", exposures.error().message());
     return;
   }
   for (double seconds : *exposures) metrics_.observe(Metric::kExposure, seconds);
+}
+
+void Agent::follow_interfaces() {
+  auto news = datapath_->follow_interfaces();
+
+  if (!news) {
+    spdlog::error("follow interfaces: {}", news.error().message());
+    return;
+  }
+  for (const kernel::EdgeNews& one : *news) {
+    if (!one.trouble.empty()) {
+      spdlog::error("interface {} is not attached: {}", one.name, one.trouble);
+      continue;
+    }
+    metrics_.observe(Metric::kEdgeAttach, one.seconds);
+    metrics_.add(Metric::kEdgeUnjudged, static_cast<double>(one.unjudged));
+    spdlog::debug("interface {} ({}): attached in {:.1f} ms, {} frames had passed", one.name,
+                  one.ifindex, one.seconds * 1000, one.unjudged);
+  }
 }
 
 // Attaches and pins again what somebody has taken away.
@@ -378,6 +410,15 @@ void Agent::read_facts() {
   }
 
   const abi::health& health = datapath_->health();
+
+  if (const kernel::Edges* edges = datapath_->edges()) {
+    size_t attached = edges->all().size();
+    size_t bound = edges->bound(datapath_->side_in_force());
+
+    metrics_.set(Metric::kEdgeInterfaces, number(bound), {{"state", "bound"}});
+    metrics_.set(Metric::kEdgeInterfaces, number(attached - bound), {{"state", "unbound"}});
+    metrics_.follow(Metric::kEdgeUnbound, number(health.unbound_total));
+  }
 
   metrics_.follow(Metric::kLosses, number(health.members_full_total),
                   {{"kind", "cgroup_slot"}});
@@ -444,6 +485,10 @@ void Agent::run() {
     if (folder_->drain()) reload("the policy folder changed");
   }));
   added(loop_->on_readable(datapath_->membership().poll_fd(), [this] { follow_cgroups(); }));
+  if (const kernel::Edges* edges = datapath_->edges()) {
+    follow_interfaces();
+    added(loop_->on_readable(edges->poll_fd(), [this] { follow_interfaces(); }));
+  }
   added(loop_->on_readable(events_->poll_fd(), [this] { events_->drain(); }));
   added(loop_->every(kLookAfterEvery, [this] { look_after(); }));
   added(loop_->on_signal(SIGTERM, [this] { on_stop("SIGTERM"); }));

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <bit>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -132,6 +133,31 @@ class YamlConfig : public CLI::Config {
   mutable std::map<std::string, Value> values_;  // by flag
 };
 
+// Patterns separated by commas, each the beginning of a name at least.
+std::string check_interfaces(const std::string& text) {
+  for (size_t start = 0; start <= text.size();) {
+    size_t end = std::min(text.find(',', start), text.size());
+    std::string_view pattern = std::string_view(text).substr(start, end - start);
+
+    if (pattern.find_first_not_of('*') == std::string_view::npos)
+      return "patterns like veth*,cali*: each says how names begin, or every interface of the "
+             "host would be a workload's";
+    start = end + 1;
+  }
+  return "";
+}
+
+// The bits must be in one piece, or numbers could not be read out of them.
+std::string check_mask(const std::string& text) {
+  uint32_t mask = 0;
+
+  if (!CLI::detail::lexical_cast(text, mask)) return "a number like 0xffff0000";
+
+  uint32_t piece = mask == 0 ? 0 : mask >> std::countr_zero(mask);
+
+  return (piece & (piece + 1)) == 0 ? "" : "bits in one piece, like 0xffff0000 or 0x00ff0000";
+}
+
 }  // namespace
 
 ParsedOptions parse_options(int argc, char** argv) {
@@ -184,6 +210,18 @@ ParsedOptions parse_options(int argc, char** argv) {
                  "Rows of the tenant maps; fixed while the pins exist")
       ->capture_default_str()
       ->check(CLI::Range(2, 65535));
+  app.add_option("--edge-interfaces", options.edge_interfaces,
+                 "Host ends of workloads' interfaces, as in 'veth*,cali*'; none by default")
+      ->check(check_interfaces);
+  app.add_option(
+         "--edge-mark-mask", options.edge_mark_mask,
+         "Bits of the packet mark that carry the sender's tenant on this node; 0 = none")
+      ->default_str("0xffff0000")
+      ->check(check_mask);
+  app.add_option("--edge-order", options.edge_order,
+                 "Before (first) or behind (last) other tc and TCX programs")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"first", "last"}));
   app.add_option("--node", options.node, "Node name in events; the host name by default");
   try {
     app.parse(argc, argv);

@@ -27,6 +27,11 @@ struct Options {
   bool syscalls = true;                      // count system calls
   uint32_t max_tenants = 1024;               // rows of the tenant maps, 2..65535
   std::string node;                          // in events; "" = the host name
+  // Host ends of workloads' interfaces: patterns of names, separated by commas; "" = none but
+  // those that tenants name.
+  std::string edge_interfaces;
+  uint32_t edge_mark_mask = 0xffff0000;  // of skb->mark, for the sender's tenant; 0 = no mark
+  std::string edge_order = "first";      // first, last: among other tc and TCX programs
 };
 
 // Parses arguments and the configuration file. Returns an exit code instead when there is

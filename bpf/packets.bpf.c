@@ -6,12 +6,13 @@
 // for the ordinary IPv4 packet, with everything else folded away, and out of line for the rest;
 // and what is rare is out of line in both.
 #include "bpf/lib/charge.h"
-#include "bpf/lib/count.h"
-#include "bpf/lib/event.h"
+#include "bpf/lib/denial.h"
 #include "bpf/lib/judge.h"
 #include "bpf/lib/member.h"
 #include "bpf/lib/packet.h"
 #include "bpf/lib/peer.h"
+#include "bpf/lib/replies.h"
+#include "bpf/lib/stamp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -26,27 +27,39 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 // What cgroup_skb programs may return; the last two on egress only.
 enum { DROP = 0, PASS = 1, DROP_SLOW_DOWN = 2, PASS_SLOW_DOWN = 3 };
 
-// What is to be counted and told of a packet with a reason that denies.
-struct denial {
-  struct cost cost;
-  __u32 peer;
-  __u16 tenant;
-  __u8 reason;
-  __u8 peer_class;
-  __u8 direction;
-  __u8 would;
-};
+// Map refusals: see maps/abi/sockets.h.
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct refusal);
+} refusals SEC(".maps");
 
-// What the headers say of a flow.
-static __always_inline void set_ports(struct flow* flow, const struct packet* packet) {
-  int egress = flow->direction == DIRECTION_EGRESS;
+static __noinline enum police police_tcp(struct __sk_buff* skb, const struct purchase* purchase,
+                                         int over) {
+  struct bpf_sock* socket = skb->sk;
 
-  flow->local_port = egress ? packet->source_port : packet->target_port;
-  flow->peer_port = egress ? packet->target_port : packet->source_port;
-  flow->family = packet->family;
-  flow->protocol = packet->protocol;
-  flow->protocol_bit = packet->protocol_bit;
-  flow->opens = packet->opens && packet->protocol_bit != DECIDE_UDP;
+  if (!socket) return POLICE_AS_CHARGED;
+  socket = bpf_sk_fullsock(socket);
+  if (!socket || socket->state == BPF_TCP_LISTEN) return POLICE_AS_CHARGED;
+
+  struct refusal* refusal = bpf_sk_storage_get(&refusals, socket, NULL, 0);
+
+  if (!over && !(refusal && refusal->refusing)) return POLICE_AS_CHARGED;
+
+  struct segment segment;
+
+  if (!read_segment(skb, purchase->tcp_at, &segment)) return POLICE_AS_CHARGED;
+  if (segment.begin == segment.end)  // acknowledges only
+    return over ? POLICE_ON_ACCOUNT : POLICE_AS_CHARGED;
+  if (!refusal) {
+    struct refusal fresh = {.end = segment.begin,
+                            .last_us = bpf_ktime_get_ns() / 1000 - REMEMBER_US};
+
+    refusal = bpf_sk_storage_get(&refusals, socket, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!refusal) return POLICE_AS_CHARGED;
+  }
+  return police_segment(refusal, &segment, over);
 }
 
 // Sets the peer of a packet, or says what can be said without knowing it.
@@ -89,7 +102,7 @@ static __always_inline enum reason judge_packet(struct __sk_buff* skb, int plain
   if (reason != REASON_ALLOW_SAME_TENANT || flow->peer == flow->tenant) return reason;
   // The lane needs the flow in memory, and is rare.
   if (plain && unlikely(flow->peer & PEER_INFRASTRUCTURE)) return NOT_PLAIN;
-  if (plain) parse_plain4_ports(skb, packet);
+  if (plain) parse_plain4_ports(skb, 0, packet);
   set_ports(flow, packet);
   if (packet->protocol_bit == DECIDE_UDP) flow->socket = skb->sk;
   if (!plain && flow->peer & PEER_INFRASTRUCTURE && is_in_lane(flow))
@@ -116,8 +129,10 @@ __noinline int judge_any(struct __sk_buff* skb, __u32 policy_row, __u32 tenant_a
   struct flow flow = {.side = policy_row >= control->max_tenants,
                       .tenant = tenant_and_direction >> 1,
                       .direction = tenant_and_direction & 1};
-  enum reason reason = parse(skb, &packet);
+  enum reason reason = parse(skb, skb->protocol, &packet);
 
+  // Kernels fragment after egress and reassemble before ingress: a fragment here is hand-made.
+  if (packet.fragment) reason = REASON_DENY_FRAGMENT;
   if (!(policy->flags & TENANT_IN_USE)) reason = REASON_DENY_UNKNOWN_CGROUP;
   if (reason < REASON_FIRST_DENY) reason = judge_packet(skb, 0, &packet, policy, &flow);
   finding->peer = flow.peer;
@@ -125,57 +140,36 @@ __noinline int judge_any(struct __sk_buff* skb, __u32 policy_row, __u32 tenant_a
   return reason;
 }
 
-static __noinline int report(struct __sk_buff* skb, const struct denial* denial,
-                             struct tenant_counters* counters) {
-  struct verdict_event* event = reserve_event(denial->tenant, counters);
-
-  if (!event) return 0;
-
-  int egress = denial->direction == DIRECTION_EGRESS;
-  struct packet packet = {};
-
-  parse(skb, &packet);
-
-  struct flow flow = {.peer = denial->peer, .direction = denial->direction};
-
-  set_ports(&flow, &packet);
-  fill_event(event, &flow, denial->reason, denial->peer_class, denial->direction,
-             denial->would);
-  event->cgroup_id = bpf_skb_cgroup_id(skb);
-  event->wire_bytes = denial->cost.bytes;
-  __builtin_memcpy(event->local_address, egress ? &packet.source : &packet.target, 16);
-  __builtin_memcpy(event->peer_address, egress ? &packet.target : &packet.source, 16);
-  bpf_ringbuf_submit(event, 0);
-  return 0;
-}
-
-__noinline int count_denial(struct __sk_buff* skb, const struct denial* denial) {
-  const struct control* control = control_row();
-
-  if (!control || !denial) return 0;
-
-  struct tenant_counters* counters = counters_of(control, denial->tenant);
-  __u32 cell = counter_cell(denial->reason, denial->peer_class, denial->would);
-
-  if (!counters || cell >= CELL_COUNT) return 0;
-  count_traffic(&counters->cell[denial->direction & 1][cell], &denial->cost, 0);
-  report(skb, denial, counters);
-  return 0;
-}
-
 // Of a packet that stands for several segments, or that a listening socket is handed.
 static __noinline __u32 header_bytes(struct __sk_buff* skb) {
   struct packet packet = {};
 
-  parse(skb, &packet);
+  parse(skb, skb->protocol, &packet);
   return packet.header_bytes;
 }
 
 static __noinline int opens(struct __sk_buff* skb) {
   struct packet packet = {};
 
-  parse(skb, &packet);
+  parse(skb, skb->protocol, &packet);
   return packet.opens;
+}
+
+// Whether a TCP packet makes a connection that somebody accepts: the last packet of a handshake
+// is the only one but a SYN that a listening socket is handed.
+static __always_inline int is_accepted(struct __sk_buff* skb) {
+  return skb->sk && unlikely(skb->sk->state == BPF_TCP_LISTEN) && !opens(skb);
+}
+
+// Only connections are still to be counted.
+static __always_inline int accept_from_edge(struct __sk_buff* skb,
+                                            const struct control* control, __u32 tenant) {
+  if (skb->sk && unlikely(skb->sk->state == BPF_TCP_LISTEN) && !opens(skb)) {
+    struct tenant_counters* counted = counters_of(control, tenant);
+
+    if (counted) __sync_fetch_and_add(&counted->connections_opened[DIRECTION_INGRESS], 1);
+  }
+  return PASS;
 }
 
 // What a sender is told about a packet that has used up its rate, or nearly so.
@@ -192,6 +186,12 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
 
   __u32 side = *(volatile __u32*)&control->side & 1;
   __u32 tenant = tenant_of(bpf_skb_cgroup_id(skb), side);
+
+  // The edge has judged, charged and counted it for this very tenant (bpf/lib/stamp.h).
+  if (direction == DIRECTION_INGRESS && skb->tc_index == edge_stamp(control, tenant) &&
+      likely(skb->ifindex != LOOPBACK_IFINDEX && tenant != TENANT_NONE))
+    return accept_from_edge(skb, control, tenant);
+
   __u32 policy_row = side * control->max_tenants + tenant;
   __u32 counter_row = row_of_this_cpu(control, tenant);
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
@@ -203,7 +203,7 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
   struct flow flow = {.side = side, .tenant = tenant, .direction = direction};
   enum reason reason = NOT_PLAIN;
 
-  if (likely(parse_plain4(skb, &packet) && policy->flags & TENANT_IN_USE))
+  if (likely(parse_plain4(skb, 0, &packet) && policy->flags & TENANT_IN_USE))
     reason = judge_packet(skb, 1, &packet, policy, &flow);
 
   __u32 peer = flow.peer;
@@ -256,10 +256,7 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
     if (likely(charge != CHARGE_OVER)) count_traffic(traffic, &cost, alone);
     if (direction == DIRECTION_EGRESS && alone) give_back(counted);
     if (likely(charge != CHARGE_OVER)) {
-      // The last packet of a handshake is the only one but a SYN that a listening socket is
-      // handed.
-      if (direction == DIRECTION_INGRESS && tcp_at && skb->sk &&
-          unlikely(skb->sk->state == BPF_TCP_LISTEN) && !opens(skb))
+      if (direction == DIRECTION_INGRESS && tcp_at && unlikely(is_accepted(skb)))
         __sync_fetch_and_add(&counted->connections_opened[DIRECTION_INGRESS], 1);
       return verdict;
     }
@@ -268,8 +265,10 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
       .cost = cost,
       .peer = peer,
       .tenant = tenant,
+      .ethertype = skb->protocol,
       .reason = refused,
       .peer_class = class_of(reason),
+      .hook = direction,  // the first two hooks
       .direction = direction,
       .would = tenant != TENANT_NONE && policy->flags & TENANT_AUDIT,
   };

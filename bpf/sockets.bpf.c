@@ -6,6 +6,7 @@
 #include "bpf/lib/judge.h"
 #include "bpf/lib/member.h"
 #include "bpf/lib/peer.h"
+#include "bpf/lib/replies.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

@@ -2,6 +2,8 @@
 //
 //   <root>/maps/<map>      one file per map, under the map's own name
 //   <root>/links/<link>    one file per attached program
+//   <root>/links/edge_egress_<ifindex>, edge_ingress_<ifindex>: of each workload's interface
+//   <root>/flows/<number>  the flow table of each tenant that has one
 //   <root>/programs/<name> the iterator, which is run and not attached
 //   <root>/lock            a folder; the agent that holds flock on it is the only one
 #ifndef PARTYWALL_MAPS_PINS_H
@@ -18,12 +20,12 @@ namespace partywall {
 
 inline constexpr std::string_view kDefaultPinRoot = "/sys/fs/bpf/partywall";
 
-inline constexpr std::array<std::string_view, 22> kMapNames = {
+inline constexpr std::array<std::string_view, 25> kMapNames = {
     "control",   "health",       "anchors",    "members",       "members_overflow",
     "endpoints", "endpoints6",   "pair_slots", "pairs",         "port_pages",
     "tenants",   "tenant_names", "meters",     "counters",      "events",
     "udp_peers", "listeners",    "changes",    "syscall_slots", "syscalls",
-    "paces",     "refusals"};
+    "paces",     "refusals",     "interfaces", "flow_tables",   "spare_flows"};
 
 std::string map_pin(std::string_view root, std::string_view map);
 std::string link_pin(std::string_view root, std::string_view link);

@@ -19,6 +19,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <iterator>
+#include <set>
 
 #include "agent/kernel/syscall_table.h"
 #include "agent/source/cgroup_tree.h"
@@ -99,6 +101,7 @@ Result<std::unique_ptr<Datapath>> Datapath::open(const DatapathOptions& options)
 
   if (!membership) return std::move(membership.error());
   datapath->membership_ = std::make_unique<Membership>(std::move(*membership));
+  if (auto opened = datapath->open_edges(); !opened) return std::move(opened.error());
   // The agent before this one may have changed sides a moment ago.
   datapath->left_ = std::async(wait_for_programs);
   return datapath;
@@ -124,7 +127,7 @@ Result<void> Datapath::take_lock() {
 }
 
 Result<void> Datapath::make_pin_folders() {
-  for (const char* folder : {"", "/maps", "/links", "/programs"})
+  for (const char* folder : {"", "/maps", "/links", "/flows", "/programs"})
     if (auto made = make_folder(options_.pin_root + folder); !made) return made;
   return {};
 }
@@ -162,7 +165,9 @@ Result<void> Datapath::load() {
 
     auto object = load_object(spec, options_.pin_root, sizes);
 
-    if (!object && spec.needed) return std::move(object.error());
+    bool needed = spec.needed || (spec.name == "edge" && !options_.edge.names.empty());
+
+    if (!object && needed) return std::move(object.error());
     if (!object) {
       if (spec.name == "syscalls") syscalls_refused_ = object.error().message();
       continue;
@@ -199,6 +204,7 @@ Result<void> Datapath::start_control() {
   row.cpus = static_cast<uint32_t>(libbpf_num_possible_cpus());
   row.root_cgroup_id = *id;
   row.root_level = depth_of(options_.managed_root);
+  row.mark_mask = options_.edge.mark_mask;
   row.schema = PARTYWALL_SCHEMA;
   return {};
 }
@@ -231,6 +237,10 @@ Result<Applied> Datapath::apply(ImagePtr image) {
   if (auto claimed = membership_->apply(side, {image, &image->cgroups}, rebuild); !claimed)
     return std::move(claimed.error());
 
+  images_[side] = image;
+  if (edges_) edges_->apply(side, image->interfaces);
+  if (auto made = make_flow_tables(side); !made) return std::move(made.error());
+
   abi::control& row = control_[0];
 
   row.generation++;
@@ -244,6 +254,13 @@ Result<Applied> Datapath::apply(ImagePtr image) {
   // A grace period takes tens of milliseconds: the next image is read and compiled meanwhile.
   left_ = std::async(wait_for_programs);
   release_numbers(*image);
+  // The policy may name interfaces that nobody looked at before.
+  if (edges_ && is_attached_) {
+    auto news = edges_->attach_all(side);
+
+    if (!news) return std::move(news.error());
+    std::ranges::move(*news, std::back_inserter(edge_news_));
+  }
 
   bool paces = std::ranges::any_of(
       image->tenants, [](const auto& entry) { return entry.second.flags & TENANT_PACED; });
@@ -268,6 +285,8 @@ Result<void> Datapath::name_rows(const policy::Image& image) {
     if (name == row.name) continue;
     forget |= row.name[0] != 0;
     gone[number] = true;
+    if (flow_tables_)
+      if (auto dropped = flow_tables_->drop(number); !dropped) return dropped;
     // One row for each CPU, and one that all of them share.
     for (uint32_t cpu = 0; cpu <= control_[0].cpus; cpu++)
       if (auto zeroed = counters_.put(cpu * options_.max_tenants + number, kNothing); !zeroed)
@@ -288,6 +307,58 @@ void Datapath::release_numbers(const policy::Image& image) {
       names_[number] = {};
       released_ = true;
     }
+}
+
+Result<void> Datapath::open_edges() {
+  for (auto& [name, object] : objects_) {
+    if (name != "edge") continue;
+
+    auto edges = Edges::open(options_.edge, object.get(), options_.pin_root);
+    auto tables = FlowTables::open(options_.pin_root);
+
+    if (!edges) return std::move(edges.error());
+    if (!tables) return std::move(tables.error());
+    edges_ = std::make_unique<Edges>(std::move(*edges));
+    flow_tables_ = std::make_unique<FlowTables>(std::move(*tables));
+  }
+  return {};
+}
+
+bool Datapath::uses_edges() const {
+  if (!edges_ || !options_.edge.names.empty()) return edges_ != nullptr;
+  return std::ranges::any_of(
+      images_, [](const ImagePtr& one) { return one && !one->interfaces.empty(); });
+}
+
+// A tenant that has a workload here has a table: before its first packet, as its cgroup is made
+// before.
+Result<void> Datapath::make_flow_tables(uint32_t side) {
+  if (!uses_edges() || !images_[side]) return {};
+
+  const policy::Image& image = *images_[side];
+  std::set<uint16_t> present = membership_->present(side);
+
+  for (const auto& [pattern, tenant] : image.interfaces) present.insert(tenant);
+  for (uint16_t tenant : present)
+    if (auto row = image.tenants.find(tenant); row != image.tenants.end())
+      if (auto made = flow_tables_->need(tenant, row->second.flows); !made) return made;
+  return {};
+}
+
+Result<std::vector<double>> Datapath::follow_cgroups() {
+  auto exposures = membership_->follow(side_in_force());
+
+  if (!exposures || exposures->empty()) return exposures;
+  if (auto made = make_flow_tables(side_in_force()); !made) return std::move(made.error());
+  return exposures;
+}
+
+Result<std::vector<EdgeNews>> Datapath::follow_interfaces() {
+  auto news = edges_->follow(side_in_force());
+
+  if (!news) return news;
+  std::ranges::move(*news, std::back_inserter(edge_news_));
+  return std::exchange(edge_news_, {});
 }
 
 // Where no tenant has a rate to be paced to, no connection pays for asking.
@@ -348,6 +419,15 @@ Result<void> Datapath::attach() {
   });
   for (Link& link : links) links_.push_back(std::move(link));
   is_attached_ = true;
+  if (edges_) {
+    auto news = edges_->attach_all(side_in_force());
+
+    if (!news) return std::move(news.error());
+    for (const EdgeNews& one : *news)
+      if (!one.trouble.empty())
+        return fail("attach to interface {}: {}", one.name, one.trouble);
+    std::ranges::move(*news, std::back_inserter(edge_news_));
+  }
   return attach_pacing();
 }
 
@@ -387,6 +467,12 @@ Result<std::vector<std::string>> Datapath::repair() {
     if (*pinned) repaired.push_back(link.name);
   }
   std::erase_if(links_, is_dead);
+  if (edges_ && is_attached_) {
+    auto edges = edges_->repair(side_in_force());
+
+    if (!edges) return std::move(edges.error());
+    std::ranges::move(*edges, std::back_inserter(repaired));
+  }
   if (links_.size() == held) return repaired;
   if (auto attached = attach(); !attached) return std::move(attached.error());
   return repaired;

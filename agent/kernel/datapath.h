@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "agent/kernel/edges.h"
+#include "agent/kernel/flow_tables.h"
 #include "agent/kernel/links.h"
 #include "agent/kernel/membership.h"
 #include "agent/kernel/objects.h"
@@ -22,6 +24,7 @@ struct DatapathOptions {
   std::string managed_root;  // "/tenants.slice"; made when it is not there
   uint32_t max_tenants = 1024;
   bool count_syscalls = true;
+  EdgeOptions edge;
 };
 
 // What one apply() did, for logs and metrics.
@@ -48,6 +51,12 @@ class Datapath {
   // attachments() shows a gap.
   Result<void> attach();
 
+  // Follows cgroups; see Membership::follow().
+  Result<std::vector<double>> follow_cgroups();
+
+  // Follows network interfaces; see Edges::follow().
+  Result<std::vector<EdgeNews>> follow_interfaces();
+
   // What somebody detached, replaced or unpinned is attached and pinned again; says what it
   // was, one word each ("packet_egress"). Empty: all is as it should be.
   Result<std::vector<std::string>> repair();
@@ -56,6 +65,9 @@ class Datapath {
   policy::Numbers numbers() const;
 
   Membership& membership() { return *membership_; }
+  // Null where the kernel has refused the programs of the edge and nobody asked for it.
+  const Edges* edges() const { return edges_.get(); }
+  const FlowTables* flow_tables() const { return flow_tables_.get(); }
   const Sides& sides() const { return *sides_; }
   uint32_t side_in_force() const { return control_[0].side; }
   uint64_t generation() const { return control_[0].generation; }
@@ -74,6 +86,9 @@ class Datapath {
   Result<void> take_lock();
   Result<void> make_pin_folders();
   Result<void> attach_pacing();
+  Result<void> open_edges();
+  Result<void> make_flow_tables(uint32_t side);
+  bool uses_edges() const;
   Result<void> check_schema() const;
   Result<void> load();
   Result<void> start_control();
@@ -92,8 +107,12 @@ class Datapath {
   TypedMap<uint32_t, abi::tenant_counters> counters_;
   std::unique_ptr<Sides> sides_;
   std::unique_ptr<Membership> membership_;
+  std::unique_ptr<Edges> edges_;
+  std::unique_ptr<FlowTables> flow_tables_;
+  std::array<ImagePtr, PARTYWALL_SIDES> images_;
+  std::vector<EdgeNews> edge_news_;  // of interfaces that were found while attaching
   bool is_attached_ = false;
-  bool paces_ = false;  // a tenant of the policy in force has a rate that TCP is paced to
+  bool paces_ = false;    // a tenant of the policy in force has a rate that TCP is paced to
   bool released_ = true;  // numbers may have lost their owner and kept their system calls
   // Ends once no program reads the side that is not in force.
   std::future<void> left_;

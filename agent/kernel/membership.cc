@@ -201,6 +201,13 @@ Result<std::vector<double>> Membership::follow(uint32_t side_in_force) {
   return exposures;
 }
 
+std::set<uint16_t> Membership::present(uint32_t side) const {
+  std::set<uint16_t> tenants;
+
+  for (const auto& [id, tenant] : sides_[side].anchors) tenants.insert(tenant);
+  return tenants;
+}
+
 std::vector<std::string> Membership::unclassified(uint32_t side, size_t limit,
                                                   size_t& total) const {
   const policy::CgroupClaims& claims = *sides_[side].claims;

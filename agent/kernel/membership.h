@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,9 @@ class Membership {
 
   // Readable when follow() has something to do.
   int poll_fd() const { return changes_.poll_fd(); }
+
+  // Tenants that have a cgroup here, on one side of the policy.
+  std::set<uint16_t> present(uint32_t side) const;
 
   size_t known() const { return tree_.size(); }
   // Cgroups without a tenant that are not merely on the way to one, at most `limit` paths.

@@ -10,6 +10,7 @@
 #include <cstdarg>
 #include <cstdio>
 
+#include "bpf/edge.skel.h"
 #include "bpf/pacing.skel.h"
 #include "bpf/packets.skel.h"
 #include "bpf/sockets.skel.h"
@@ -80,7 +81,8 @@ uint32_t rows_of(std::string_view map, const Sizes& sizes) {
   if (map == "tenants") return sizes.max_tenants * 2;
   if (map == "counters") return sizes.max_tenants * (sizes.cpus + 1);
   if (map == "syscall_slots") return SYSCALL_SLOTS * sizes.cpus;
-  if (map == "tenant_names" || map == "meters") return sizes.max_tenants;
+  if (map == "tenant_names" || map == "meters" || map == "flow_tables")
+    return sizes.max_tenants;
   return 0;
 }
 
@@ -121,6 +123,8 @@ const std::vector<ObjectSpec>& object_specs() {
        open_object<packets_bpf__elf_bytes>},
       {"sockets", true, "connect, sendmsg and bind are answered at once",
        open_object<sockets_bpf__elf_bytes>},
+      {"edge", false, "workloads' interfaces are judged, whatever sends there",
+       open_object<edge_bpf__elf_bytes>},
       {"pacing", false, "TCP is slowed down before its rate refuses packets",
        open_object<pacing_bpf__elf_bytes>},
       {"syscalls", false, "system calls are counted", open_object<syscalls_bpf__elf_bytes>},

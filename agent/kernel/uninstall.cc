@@ -62,7 +62,10 @@ Result<std::vector<std::string>> uninstall(std::string_view pin_root) {
       if (unlink(path.c_str()) && errno != ENOENT) return fail_errno(errno, "remove {}", path);
       removed.push_back(fmt::format("{} {}", folder[0] == 'm' ? "map" : "program", name));
     }
-  for (const char* folder : {"/links", "/programs", "/maps", ""}) {
+  for (const std::string& name : names_in(root + "/flows"))
+    if (unlink((root + "/flows/" + name).c_str()) && errno != ENOENT)
+      return fail_errno(errno, "remove flow table {}", name);
+  for (const char* folder : {"/links", "/programs", "/flows", "/maps", ""}) {
     std::string path = root + folder;
 
     if (rmdir(path.c_str()) && errno != ENOENT) return fail_errno(errno, "remove {}", path);

@@ -85,6 +85,15 @@ struct MetricDecl {
     "From the making of a cgroup that a pattern claims until it belongs to its tenant; until " \
     "then its traffic is denied. Children of a tenant's cgroup inherit at once and are not "   \
     "here.")                                                                                   \
+  X(kEdgeInterfaces, "partywall_edge_interfaces", kGauge, "state",                             \
+    "Workloads' interfaces that are attached: bound to a tenant, or unbound, which pass "      \
+    "nothing but address resolution and configuration. From map interfaces.")                  \
+  X(kEdgeAttach, "partywall_edge_attach_seconds", kHistogram, "",                              \
+    "From the kernel's word of a workload's interface until its programs are attached.")       \
+  X(kEdgeUnjudged, "partywall_edge_unjudged_packets_total", kCounter, "",                      \
+    "Packets that workloads' interfaces had passed when they were attached.")                  \
+  X(kEdgeUnbound, "partywall_edge_unbound_packets_total", kCounter, "",                        \
+    "Packets refused because nobody is bound to their interface. From map health.")            \
   X(kLosses, "partywall_losses_total", kCounter, "kind",                                       \
     "What the programs could not do: cgroup without a slot (denied), cgroup change not told "  \
     "(rescanned), UDP peer not remembered (its reply is denied), system call not counted. "    \

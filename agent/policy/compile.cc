@@ -202,6 +202,9 @@ void Compiler::place_claims() {
   for (size_t i = 0; i < numbers_.size(); i++)
     for (const CgroupPattern& pattern : policy_.tenants[i].cgroups)
       image_.cgroups.add(pattern, numbers_[i]);
+  for (size_t i = 0; i < numbers_.size(); i++)
+    for (const std::string& pattern : policy_.tenants[i].interfaces)
+      image_.interfaces.emplace_back(pattern, numbers_[i]);
   image_.cgroups.index();
 }
 

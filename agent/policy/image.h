@@ -39,6 +39,7 @@ struct Image {
   FlatMap<Prefix, uint32_t> endpoints;            // range -> peer, both families
   FlatMap<uint64_t, abi::pair> pairs;             // tenant << 32 | peer -> who may open what
   CgroupClaims cgroups;                           // path -> tenant number
+  std::vector<std::pair<std::string, uint16_t>> interfaces;  // pattern of a name -> tenant
 };
 
 }  // namespace partywall::policy

@@ -7,12 +7,19 @@
 namespace partywall::policy {
 namespace {
 
+constexpr std::string_view kFlows = "a number of flows like 4096 or 50k";
 constexpr std::string_view kRates = "a rate like 10Mbit, 1.5Gbit or 200k (bytes a second)";
 
 const FieldNames& limits_fields() {
-  static const FieldNames names{{"egress", "ingress", "packetsPerSecond"},
-                                {"weight", "connections", "syscalls", "resources"},
+  static const FieldNames names{{"egress", "ingress", "packetsPerSecond", "connections"},
+                                {"weight", "syscalls", "resources"},
                                 {}};
+  return names;
+}
+
+const FieldNames& connections_fields() {
+  static const FieldNames names{{"concurrent"}, {"newPerSecond"}, {}};
+
   return names;
 }
 
@@ -78,6 +85,14 @@ Limits read_limits(Notes& notes, const YamlNode& node, const std::string& path) 
     if (rate)
       for (auto& direction : limits.packets)
         direction = RateLimit{notes.position(*field), *rate, default_burst_packets(*rate)};
+  }
+  if (const YamlNode* field = fields.find("connections")) {
+    Fields connections(notes, *field, fields.path("connections"), connections_fields());
+
+    if (const YamlNode* most = connections.require("concurrent", kFlows))
+      if (auto flows =
+              read_number(notes, *most, connections.path("concurrent"), kFlows, parse_flows))
+        limits.flows = static_cast<uint32_t>(*flows);
   }
   return limits;
 }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kApiVersion = "partywall.dev/v1alpha1";
 constexpr size_t kMaxName = 63;
+constexpr size_t kMaxInterfaceName = 15;  // of the kernel
 
 const FieldNames& document_fields() {
   static const FieldNames names{{"apiVersion", "kind", "metadata", "spec"}, {}, {}};
@@ -40,7 +41,7 @@ const FieldNames& tenant_fields() {
 }
 
 const FieldNames& member_fields() {
-  static const FieldNames names{{"cgroup", "addresses"}, {"namespaces"}, {}};
+  static const FieldNames names{{"cgroup", "interface", "addresses"}, {"namespaces"}, {}};
 
   return names;
 }
@@ -94,6 +95,7 @@ class FileReader {
   void read_world(const YamlNode& node, const std::string& path, Tier& tier);
   void read_members(const YamlNode& node, const std::string& path, Tenant& tenant,
                     TenantPlaces& places);
+  void read_interface(const YamlNode& node, const std::string& path, Tenant& tenant);
   void read_member(const Fields& fields, uint32_t member, Tenant& tenant, TenantPlaces& places);
   void read_network(const YamlNode& node, const std::string& path, Tenant& tenant);
   std::optional<std::string_view> text(const YamlNode& node, std::string_view path,
@@ -254,7 +256,9 @@ void FileReader::read_member(const Fields& fields, uint32_t member, Tenant& tena
   bool later =
       fields.find("namespaces");  // noted already, and the reason why there is no cgroup
   constexpr std::string_view kPath = "a cgroup like /tenants.slice/acme.slice";
-  const YamlNode* cgroup = later ? fields.find("cgroup") : fields.require("cgroup", kPath);
+  const YamlNode* interface = fields.find("interface");
+  const YamlNode* cgroup =
+      later || interface ? fields.find("cgroup") : fields.require("cgroup", kPath);
 
   if (auto written = cgroup ? text(*cgroup, fields.path("cgroup"), kPath) : std::nullopt) {
     if (auto pattern = parse_cgroup_pattern(*written)) {
@@ -264,6 +268,8 @@ void FileReader::read_member(const Fields& fields, uint32_t member, Tenant& tena
       notes_.add(*cgroup, fields.path("cgroup"), pattern.error().message());
     }
   }
+  if (interface) read_interface(*interface, fields.path("interface"), tenant);
+
   const YamlNode* addresses = fields.find("addresses");
 
   if (!addresses) return;
@@ -285,6 +291,24 @@ void FileReader::read_member(const Fields& fields, uint32_t member, Tenant& tena
     tenant.addresses.push_back(*range);
     places.addresses.push_back({item.line, item.column, member, entry - 1});
   }
+}
+
+void FileReader::read_interface(const YamlNode& node, const std::string& path, Tenant& tenant) {
+  constexpr std::string_view kName = "the name of a host interface like veth-acme or pw-acme-*";
+  auto written = text(node, path, kName);
+
+  if (!written) return;
+
+  auto fits = [](char c) { return c > ' ' && c < 127 && c != '/' && c != ':'; };
+  bool is_name = !written->empty() && written->size() <= kMaxInterfaceName &&
+                 std::ranges::all_of(*written, fits);
+
+  if (!is_name)
+    notes_.add(node, path, fmt::format("\"{}\" is no interface: write {}", *written, kName));
+  else if (written->find_first_not_of('*') == std::string_view::npos)
+    notes_.add(node, path, "would be every interface of the host: write how its name begins");
+  else
+    tenant.interfaces.emplace_back(*written);
 }
 
 void FileReader::read_network(const YamlNode& node, const std::string& path, Tenant& tenant) {

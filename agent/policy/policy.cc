@@ -17,6 +17,10 @@ LimitsInForce limits_in_force(const Policy& policy, const Tenant& tenant) {
     limits.packets[direction] = pick(tenant.limits.packets[direction],
                                      inherited ? &inherited->packets[direction] : nullptr);
   }
+  if (tenant.limits.flows)
+    limits.flows = *tenant.limits.flows;
+  else if (inherited && inherited->flows)
+    limits.flows = *inherited->flows;
   return limits;
 }
 

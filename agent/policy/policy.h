@@ -10,6 +10,7 @@
 #include "agent/policy/by_name.h"
 #include "agent/policy/cgroup_pattern.h"
 #include "agent/policy/prefix.h"
+#include "maps/abi/flows.h"
 #include "maps/abi/reasons.h"
 
 namespace partywall::policy {
@@ -21,11 +22,13 @@ struct Position {
   int column = 0;
 };
 
-enum class Protocol { kTcp, kUdp, kIcmp };
+// kTunnel: IP in IP, IPv6 in IP, GRE, ESP, and UDP to a port where tunnels end
+// (maps/abi/pairs.h).
+enum class Protocol { kTcp, kUdp, kIcmp, kTunnel };
 enum class Mode { kEnforce, kAudit };
 enum class WorldDefault { kAllow, kDeny };
 
-// One entry of `ports`. kIcmp has no port. An absent port is every port: 0..65535.
+// One entry of `ports`. kIcmp and kTunnel have no port. An absent port is every port: 0..65535.
 struct PortRange {
   Protocol protocol = Protocol::kTcp;
   uint16_t first = 0;
@@ -41,8 +44,8 @@ struct PeerSelector {
   std::vector<Prefix> except;  // each inside `cidr`
 };
 
-// One rule. No peers = nobody; absent `ports` = TCP, UDP and ICMP on every port; an empty list
-// = none.
+// One rule. No peers = nobody; absent `ports` = TCP, UDP and ICMP on every port, but no
+// tunnels; an empty list = none.
 struct Rule {
   Position at;
   std::vector<PeerSelector> peers;
@@ -59,6 +62,7 @@ struct RateLimit {
 struct Limits {
   std::optional<RateLimit> bytes[abi::DIRECTION_COUNT];  // wire bytes, L3 and up
   std::optional<RateLimit> packets[abi::DIRECTION_COUNT];
+  std::optional<uint32_t> flows;  // that may be open at the edge at the same time
 };
 
 struct Tier {
@@ -74,9 +78,10 @@ struct Tenant {
   Position at;
   std::string tier;
   Mode mode = Mode::kEnforce;
-  std::vector<CgroupPattern> cgroups;  // each with the whole subtree
-  std::vector<Prefix> addresses;       // canonical; no two tenants overlap
-  Limits limits;                       // its own; what holds with its tier's: limits_in_force()
+  std::vector<CgroupPattern> cgroups;   // each with the whole subtree
+  std::vector<std::string> interfaces;  // names on the host; * and ? stand for others
+  std::vector<Prefix> addresses;        // canonical; no two tenants overlap
+  Limits limits;  // its own; what holds with its tier's: limits_in_force()
   std::optional<std::vector<Rule>>
       ingress;  // absent: the tier's world default, no other tenant
   std::optional<std::vector<Rule>> egress;
@@ -112,6 +117,7 @@ struct Policy {
 struct LimitsInForce {
   const RateLimit* bytes[abi::DIRECTION_COUNT];
   const RateLimit* packets[abi::DIRECTION_COUNT];
+  uint32_t flows = FLOWS_DEFAULT;
 };
 LimitsInForce limits_in_force(const Policy& policy, const Tenant& tenant);
 

@@ -101,6 +101,8 @@ PortTable::Id PortTable::of(const std::optional<std::vector<PortRange>>& ports) 
   for (const PortRange& range : *ports) {
     if (range.protocol == Protocol::kIcmp)
       allowed.bits |= DECIDE_ICMP;
+    else if (range.protocol == Protocol::kTunnel)
+      allowed.bits |= DECIDE_TUNNEL;
     else
       (range.protocol == Protocol::kTcp ? allowed.ports.tcp : allowed.ports.udp)
           .emplace_back(range.first, range.last);
@@ -114,8 +116,8 @@ PortTable::Id PortTable::of(const std::optional<std::vector<PortRange>>& ports) 
 }
 
 PortTable::Id PortTable::unite(Id a, Id b) {
-  if (a == b || b == kNothing || a == kEverything) return a;
-  if (a == kNothing || b == kEverything) return b;
+  if (a == b || b == kNothing) return a;
+  if (a == kNothing) return b;
 
   auto [entry, is_new] = unions_.emplace(key_of(a, b), kNothing);
 
@@ -132,8 +134,8 @@ PortTable::Id PortTable::unite(Id a, Id b) {
 }
 
 PortTable::Id PortTable::intersect(Id a, Id b) {
-  if (a == b || b == kEverything || a == kNothing) return a;
-  if (a == kEverything || b == kNothing) return b;
+  if (a == b || a == kNothing) return a;
+  if (b == kNothing) return b;
 
   auto [entry, is_new] = intersections_.emplace(key_of(a, b), kNothing);
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "maps/abi/flows.h"
+
 namespace partywall::policy {
 namespace {
 
@@ -90,6 +92,19 @@ Result<uint64_t> parse_byte_rate(std::string_view text) {
   if (*rate < kLeastBytesPerSecond || *rate > kMostBytesPerSecond)
     return fail("{} is out of range: write a rate from 8Kbit to 400Gbit", text);
   return *rate;
+}
+
+Result<uint64_t> parse_flows(std::string_view text) {
+  auto number = split(text);
+  auto factor = number ? factor_of(number->unit, kDecimal) : std::nullopt;
+
+  if (!factor) return fail("\"{}\" is no number of flows: write 4096 or 50k", text);
+
+  uint64_t flows = scaled(*number, *factor, 1);
+
+  if (flows < kLeastFlows || flows > FLOWS_MAX)
+    return fail("{} is out of range: write {} to {} flows", text, kLeastFlows, FLOWS_MAX);
+  return flows;
 }
 
 Result<uint64_t> parse_packet_rate(std::string_view text) {

@@ -69,6 +69,7 @@ abi::tenant_policy tenant_row(const Tenant& tenant, const LimitsInForce& limits)
   if (uint64_t rate = row.bytes[abi::DIRECTION_EGRESS].per_second;
       rate > 0 && rate < kMostPace && tenant.mode == Mode::kEnforce)
     row.flags |= TENANT_PACED;
+  row.flows = limits.flows;
   // No range: nothing under a mask of nothing is all ones.
   row.home4 = 0xffffffff;
   row.home6[0] = row.home6[1] = ~uint64_t{0};

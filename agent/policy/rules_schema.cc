@@ -3,6 +3,8 @@
 
 #include <charconv>
 
+#include "maps/abi/pairs.h"
+
 namespace partywall::policy {
 namespace {
 
@@ -71,14 +73,15 @@ std::optional<Protocol> read_protocol(Notes& notes, const Fields& fields) {
 
   if (!field) return Protocol::kTcp;
 
-  auto text = read_text(notes, *field, fields.path("protocol"), "TCP, UDP or ICMP");
+  auto text = read_text(notes, *field, fields.path("protocol"), "TCP, UDP, ICMP or TUNNEL");
 
   if (!text) return std::nullopt;
   if (*text == "TCP") return Protocol::kTcp;
   if (*text == "UDP") return Protocol::kUdp;
   if (*text == "ICMP") return Protocol::kIcmp;
+  if (*text == "TUNNEL") return Protocol::kTunnel;
   notes.add(*field, fields.path("protocol"),
-            fmt::format("\"{}\" is no protocol: write TCP, UDP or ICMP", *text));
+            fmt::format("\"{}\" is no protocol: write TCP, UDP, ICMP or TUNNEL", *text));
   return std::nullopt;
 }
 
@@ -93,9 +96,10 @@ std::optional<PortRange> read_port(Notes& notes, const YamlNode& node,
   const YamlNode* end = fields.find("endPort");
 
   if (!protocol) return std::nullopt;
-  if (*protocol == Protocol::kIcmp && (port || end)) {
+  if ((*protocol == Protocol::kIcmp || *protocol == Protocol::kTunnel) && (port || end)) {
     notes.add(port ? *port : *end, fields.path(port ? "port" : "endPort"),
-              "ICMP has no ports: remove it");
+              fmt::format("{} has no ports: remove it",
+                          *protocol == Protocol::kIcmp ? "ICMP" : "TUNNEL"));
     return std::nullopt;
   }
   if (end && !port) {
@@ -107,6 +111,14 @@ std::optional<PortRange> read_port(Notes& notes, const YamlNode& node,
   auto range = read_port_range(notes, fields, *port);
 
   if (!range) return std::nullopt;
+  if (*protocol == Protocol::kUdp && range->first == range->second &&
+      abi::is_tunnel_port(range->first)) {
+    notes.add(*port, fields.path("port"),
+              fmt::format("UDP port {} is where tunnels end, which only {{protocol: TUNNEL}} "
+                          "allows: write that",
+                          range->first));
+    return std::nullopt;
+  }
   return PortRange{*protocol, range->first, range->second};
 }
 

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "agent/policy/zones.h"
+#include "maps/abi/pairs.h"
 
 namespace partywall::policy {
 namespace {
@@ -43,29 +44,43 @@ std::optional<Protocol> protocol_of(uint8_t number, Family family) {
   if (number == IPPROTO_TCP) return Protocol::kTcp;
   if (number == IPPROTO_UDP) return Protocol::kUdp;
   if (number == (family == Family::kIpv4 ? kIcmp4 : kIcmp6)) return Protocol::kIcmp;
+  if (number == IPPROTO_IPIP || number == IPPROTO_IPV6 || number == IPPROTO_GRE ||
+      number == IPPROTO_ESP)
+    return Protocol::kTunnel;
   return std::nullopt;
 }
 
-// Whether `ports` holds this protocol and port.
+bool has_ports(Protocol protocol) {
+  return protocol == Protocol::kTcp || protocol == Protocol::kUdp;
+}
+
+bool is_tunnel(Protocol protocol, uint16_t port) {
+  return protocol == Protocol::kTunnel ||
+         (protocol == Protocol::kUdp && abi::is_tunnel_port(port));
+}
+
+// Whether `ports` holds this protocol and port. Tunnels are held by name only.
 bool holds(const std::optional<std::vector<PortRange>>& ports, Protocol protocol,
            uint16_t port) {
-  if (!ports) return true;
+  if (is_tunnel(protocol, port)) protocol = Protocol::kTunnel;
+  if (!ports) return protocol != Protocol::kTunnel;
   return std::ranges::any_of(*ports, [&](const PortRange& range) {
     return range.protocol == protocol &&
-           (protocol == Protocol::kIcmp || (range.first <= port && port <= range.last));
+           (!has_ports(protocol) || (range.first <= port && port <= range.last));
   });
 }
 
 // The part of two lists of ports that both hold is not empty.
 bool meet(const std::optional<std::vector<PortRange>>& a,
           const std::optional<std::vector<PortRange>>& b) {
-  if (!a) return !b || !b->empty();
-  if (!b) return !a->empty();
+  auto any = [](const PortRange& range) { return range.protocol != Protocol::kTunnel; };
+
+  if (!a) return !b || std::ranges::any_of(*b, any);
+  if (!b) return std::ranges::any_of(*a, any);
   for (const PortRange& one : *a)
     for (const PortRange& other : *b)
       if (one.protocol == other.protocol &&
-          (one.protocol == Protocol::kIcmp ||
-           (one.first <= other.last && other.first <= one.last)))
+          (!has_ports(one.protocol) || (one.first <= other.last && other.first <= one.last)))
         return true;
   return false;
 }
@@ -110,6 +125,7 @@ class Judge {
  private:
   Verdict say(abi::reason reason);
   Verdict say(abi::reason reason, const Answer& answer);
+  Verdict refuse(Protocol protocol, const Answer& answer, abi::reason port, abi::reason none);
   std::string owner_of(const Address& address) const;
   bool owns_source() const;
   bool egress() const { return flow_.direction == abi::DIRECTION_EGRESS; }
@@ -145,6 +161,16 @@ Verdict Judge::say(abi::reason reason, const Answer& answer) {
   verdict.egress_rule = answer.egress_rule;
   verdict.ingress_rule = answer.ingress_rule;
   return verdict;
+}
+
+// Nothing lets the flow pass: `port` when something else would, `none` when nothing does.
+Verdict Judge::refuse(Protocol protocol, const Answer& answer, abi::reason port,
+                      abi::reason none) {
+  if (!answer.any_rule) return say(none, answer);
+
+  bool tunnel = is_tunnel(protocol, egress() ? flow_.peer_port : flow_.local_port);
+
+  return say(tunnel ? abi::REASON_DENY_TUNNEL : port, answer);
 }
 
 std::string Judge::owner_of(const Address& address) const {
@@ -225,8 +251,7 @@ Verdict Judge::judge_tenant(Protocol protocol) {
 
     if (backward.allow) return say(abi::REASON_ALLOW_TENANT_REPLY, backward);
   }
-  return say(forward.any_rule ? abi::REASON_DENY_TENANT_PORT : abi::REASON_DENY_TENANT,
-             forward);
+  return refuse(protocol, forward, abi::REASON_DENY_TENANT_PORT, abi::REASON_DENY_TENANT);
 }
 
 // The entry of the lane that lets the flow pass, as itself or as a reply.
@@ -256,9 +281,9 @@ Answer Judge::ask_world(abi::direction opened, Protocol protocol, uint16_t port)
     auto tier = policy_.tiers.find(own_->tier);
     const Tier plan = tier == policy_.tiers.end() ? Tier{} : tier->second;
 
-    answer.allow = !is_multicast(flow_.peer) &&
-                   (out ? plan.world_egress : plan.world_ingress) == WorldDefault::kAllow;
-    answer.any_rule = answer.allow;
+    answer.any_rule = !is_multicast(flow_.peer) &&
+                      (out ? plan.world_egress : plan.world_ingress) == WorldDefault::kAllow;
+    answer.allow = answer.any_rule && !is_tunnel(protocol, port);
     return answer;
   }
   const Rule* rule = find_rule(rules, flow_.peer, protocol, port);
@@ -284,7 +309,8 @@ Verdict Judge::judge_world(Protocol protocol) {
     if (backward.allow) return say(abi::REASON_ALLOW_WORLD_REPLY, backward);
   }
   if (is_multicast(flow_.peer)) return say(abi::REASON_DENY_MULTICAST);
-  return say(forward.any_rule ? abi::REASON_DENY_WORLD_PORT : abi::REASON_DENY_WORLD);
+  return refuse(protocol, {.any_rule = forward.any_rule}, abi::REASON_DENY_WORLD_PORT,
+                abi::REASON_DENY_WORLD);
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ struct purchase {
   __u16 tenant;
   __u16 cell;
   __u16 tcp_at;  // where the TCP header begins; 0 = not TCP
-  __u16 direction;
+  __u8 network;  // where the network header begins
+  __u8 direction;
 };
 
 // What pay_packet() returns: a charge, and in the next byte the reason when it is CHARGE_OVER.
@@ -119,6 +120,11 @@ static __always_inline void take_back(const struct traffic* traffic, struct traf
   __sync_fetch_and_sub(&meter->bytes_paid_until_ns, ahead * NS_PER_SECOND / bytes->per_second);
 }
 
+// What is to become of a TCP packet on its way in. `over`: its tenant's meter is used up. Each
+// plane keeps what it refused in its own way.
+static __noinline enum police police_tcp(struct __sk_buff* skb, const struct purchase* purchase,
+                                         int over);
+
 // Pays out of the tenant's meters for a packet that goes beyond its mark, and asks the police.
 // On its own for the verifier as well (not static). It finds all rows again: it is needed once
 // in many packets, and what the others do not hand over stays in registers.
@@ -147,7 +153,7 @@ __noinline int pay_packet(struct __sk_buff* skb, const struct purchase* purchase
 
   int over = (paid & 0xff) == CHARGE_OVER;
 
-  switch (police_tcp(skb, purchase->tcp_at, over)) {
+  switch (police_tcp(skb, purchase, over)) {
     case POLICE_ON_ACCOUNT:
       if (over && pay_on_account(purchase, policy, mark, meter, now)) return CHARGE_NEAR;
       return paid;

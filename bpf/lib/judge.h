@@ -4,12 +4,13 @@
 #define PARTYWALL_BPF_LIB_JUDGE_H
 
 #include "bpf/lib/maps.h"
+#include "bpf/lib/packet.h"
 #include "bpf/lib/peer.h"
-#include "bpf/lib/replies.h"
 
 struct flow {
   struct address peer_address;
-  struct bpf_sock* socket;  // whose UDP replies may be expected; NULL in calls
+  struct address own_address;  // tables only
+  struct bpf_sock* socket;     // sockets only: whose UDP replies may be expected; NULL in calls
   __u32 side;
   __u32 tenant;
   __u32 peer;        // endpoints.h
@@ -20,7 +21,23 @@ struct flow {
   __u8 protocol_bit;  // DECIDE_*
   __u8 direction;
   __u8 opens;  // it cannot be a reply
+  // Tables only:
+  __u8 recall;      // enum recall
+  __u8 tcp_flags;   // TCP_*
+  __u8 fragment;    // enum fragment
+  __u16 echo;       // packet.h
+  __u32 datagram;   // packet.h
+  __u32 interface;  // ifindex
 };
+
+// Each plane remembers flows in its own way (replies.h: sockets; flows.h: tables).
+//
+// Whether the plane has to note the flow when its replies would otherwise be refused.
+static __always_inline int needs_memory(const struct flow* flow);
+// Notes it. Returns 0 when there is no room.
+static __always_inline int remember_flow(const struct flow* flow);
+// Whether the other end may have opened the flow that this is a packet of.
+static __always_inline int is_reply(const struct flow* flow);
 
 static __noinline int set_has_port(__u32 set, __u32 side, __u16 protocol, __u16 port) {
   struct port_page_key key = {
@@ -34,19 +51,22 @@ static __noinline int set_has_port(__u32 set, __u32 side, __u16 protocol, __u16 
 }
 
 static __always_inline int allows(__u32 decision, const struct flow* flow, __u16 port) {
+  if (unlikely(flow->protocol_bit == DECIDE_UDP) && is_tunnel_port(port))
+    return decision & DECIDE_TUNNEL;
   if (decision & flow->protocol_bit) return 1;
   if (likely(decision & DECIDE_RANGE))
     return decision >> DECIDE_RANGE_SHIFT & flow->protocol_bit & (DECIDE_TCP | DECIDE_UDP) &&
            decision_has_port(decision, port);
-  if (likely(!(decision >> DECIDE_SET_SHIFT)) || flow->protocol_bit == DECIDE_ICMP) return 0;
+  if (likely(!(decision >> DECIDE_SET_SHIFT)) ||
+      flow->protocol_bit & (DECIDE_ICMP | DECIDE_TUNNEL))
+    return 0;
   return set_has_port(decision >> DECIDE_SET_SHIFT, flow->side, flow->protocol, port);
 }
 
-enum answer { ANSWER_NO_RULE, ANSWER_OTHER_PORT, ANSWER_ALLOW, ANSWER_REPLY };
+enum answer { ANSWER_NO_RULE, ANSWER_OTHER_PORT, ANSWER_FULL, ANSWER_ALLOW, ANSWER_REPLY };
 
 // Whether two decisions let the flow pass: as one that its sender may open, or as the reply to
-// one that the other end may open. A UDP socket keeps in mind whom it asks, when the other end
-// may not open the flow.
+// one that the other end may open.
 static __always_inline enum answer decide_flow(const struct pair* decide,
                                                const struct flow* flow) {
   int egress = flow->direction == DIRECTION_EGRESS;
@@ -54,21 +74,14 @@ static __always_inline enum answer decide_flow(const struct pair* decide,
   __u32 backward = egress ? decide->in : decide->out;
   __u16 forward_port = egress ? flow->peer_port : flow->local_port;
   __u16 backward_port = egress ? flow->local_port : flow->peer_port;
-  int is_udp = flow->protocol_bit == DECIDE_UDP;
 
   if (allows(forward, flow, forward_port)) {
-    if (unlikely(egress && is_udp) && !allows(backward, flow, backward_port))
-      expect_reply(flow->socket, udp_peer(flow->family, &flow->peer_address, flow->peer_port));
+    if (needs_memory(flow) && !allows(backward, flow, backward_port) && !remember_flow(flow))
+      return ANSWER_FULL;
     return ANSWER_ALLOW;
   }
-  if (likely(allows(backward, flow, backward_port))) {
-    int reply = !flow->opens;
-
-    if (unlikely(!egress && is_udp))
-      reply = is_expected(flow->socket,
-                          udp_peer(flow->family, &flow->peer_address, flow->peer_port));
-    if (likely(reply)) return ANSWER_REPLY;
-  }
+  if (likely(allows(backward, flow, backward_port)) && likely(is_reply(flow)))
+    return ANSWER_REPLY;
   return forward ? ANSWER_OTHER_PORT : ANSWER_NO_RULE;
 }
 
@@ -100,6 +113,13 @@ static __always_inline int find_pair(__u32 side, __u32 tenant, __u32 peer,
 
   if (is_there) *decide = found;
   return is_there;
+}
+
+static __always_inline int is_tunnel_flow(const struct flow* flow) {
+  if (flow->protocol_bit == DECIDE_TUNNEL) return 1;
+  return flow->protocol_bit == DECIDE_UDP &&
+         is_tunnel_port(flow->direction == DIRECTION_EGRESS ? flow->peer_port
+                                                            : flow->local_port);
 }
 
 // Whether the infrastructure lane lets the flow pass, for a peer that is in it. Whoever is not
@@ -134,7 +154,9 @@ static __always_inline enum reason judge(const struct flow* flow,
     return is_tenant ? REASON_ALLOW_TENANT_RULE : REASON_ALLOW_WORLD;
   if (likely(result == ANSWER_REPLY))
     return is_tenant ? REASON_ALLOW_TENANT_REPLY : REASON_ALLOW_WORLD_REPLY;
+  if (result == ANSWER_FULL) return REASON_DENY_FLOWS_FULL;
   if (flow->peer & PEER_MULTICAST) return REASON_DENY_MULTICAST;
+  if (result == ANSWER_OTHER_PORT && is_tunnel_flow(flow)) return REASON_DENY_TUNNEL;
   if (result == ANSWER_OTHER_PORT)
     return is_tenant ? REASON_DENY_TENANT_PORT : REASON_DENY_WORLD_PORT;
   return is_tenant ? REASON_DENY_TENANT : REASON_DENY_WORLD;

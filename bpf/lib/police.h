@@ -15,59 +15,46 @@
 
 #include "bpf/lib/maps.h"
 
-#define PAUSE_NS 1500000ull         // a tail loss probe comes after 2 ms or more
-#define REMEMBER_NS 10000000000ull  // what was refused longer ago does not come again
-#define MOST_DEBT_BURSTS 4          // paid ahead; beyond them nothing passes on account
-#define LOOK_NS 10000000ull         // so long after a refusal every packet is looked at
-#define TCP_LISTEN_STATE 10
-
-struct {
-  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, int);
-  __type(value, struct refusal);
-} refusals SEC(".maps");
+#define PAUSE_US 1500u         // a tail loss probe comes after 2 ms or more
+#define REMEMBER_US 10000000u  // what was refused longer ago does not come again
+#define MOST_DEBT_BURSTS 4     // paid ahead; beyond them nothing passes on account
+#define LOOK_NS 10000000ull    // so long after a refusal every packet is looked at
 
 enum police { POLICE_AS_CHARGED, POLICE_REFUSE, POLICE_ON_ACCOUNT };
 
-// What is to become of a packet. `over`: its tenant's meter is used up.
-static __noinline enum police police_tcp(struct __sk_buff* skb, __u32 transport, __u32 over) {
-  struct bpf_sock* socket = skb->sk;
+// What a TCP packet carries: sequence numbers of its first byte, and behind its last.
+struct segment {
+  __u32 begin;
+  __u32 end;
+};
 
-  if (!socket) return POLICE_AS_CHARGED;
-  socket = bpf_sk_fullsock(socket);
-  if (!socket || socket->state == TCP_LISTEN_STATE) return POLICE_AS_CHARGED;
-
-  struct refusal* refusal = bpf_sk_storage_get(&refusals, socket, NULL, 0);
-
-  if (!over && !(refusal && refusal->refusing)) return POLICE_AS_CHARGED;
-
+// Returns 0 when the header is out of reach. `transport`: where the TCP header begins.
+static __always_inline int read_segment(struct __sk_buff* skb, __u32 transport,
+                                        struct segment* segment) {
   struct tcphdr tcp;
 
-  if (bpf_skb_load_bytes(skb, transport, &tcp, sizeof(tcp))) return POLICE_AS_CHARGED;
+  if (bpf_skb_load_bytes(skb, transport, &tcp, sizeof(tcp))) return 0;
+  segment->begin = bpf_ntohl(tcp.seq);
+  segment->end = segment->begin + skb->len - transport - tcp.doff * 4;
+  return 1;
+}
 
-  __u64 now = bpf_ktime_get_ns();
-  __u32 begin = bpf_ntohl(tcp.seq);
-  __u32 end = begin + skb->len - transport - tcp.doff * 4;
+// What is to become of a segment that carries something. `over`: its tenant's meter is used up.
+static __always_inline enum police police_segment(struct refusal* refusal,
+                                                  const struct segment* segment, int over) {
+  __u32 now = bpf_ktime_get_ns() / 1000;
+  __u32 since = now - refusal->last_us;
 
-  if (begin == end) return over ? POLICE_ON_ACCOUNT : POLICE_AS_CHARGED;  // acknowledges only
-  if (!refusal) {
-    struct refusal fresh = {.end = begin};
-
-    refusal = bpf_sk_storage_get(&refusals, socket, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
-    if (!refusal) return POLICE_AS_CHARGED;
-  }
-  __u64 since = now - refusal->last_ns;
-
-  if (refusal->refusing && since >= PAUSE_NS) {
+  if (refusal->refusing && since >= PAUSE_US) {
     refusal->refusing = 0;
     return over ? POLICE_ON_ACCOUNT : POLICE_AS_CHARGED;
   }
-  if (!refusal->refusing && since < REMEMBER_NS && (__s32)(begin - refusal->end) < 0)
+  if (!refusal->refusing && since < REMEMBER_US && (__s32)(segment->begin - refusal->end) < 0)
     return POLICE_ON_ACCOUNT;
-  if (since >= REMEMBER_NS || (__s32)(end - refusal->end) > 0) refusal->end = end;
+  if (since >= REMEMBER_US || (__s32)(segment->end - refusal->end) > 0)
+    refusal->end = segment->end;
   refusal->refusing = 1;
-  refusal->last_ns = now;
+  refusal->last_us = now;
   return POLICE_REFUSE;
 }
 

@@ -1,9 +1,11 @@
-// bpf/lib/replies.h: whether a UDP packet answers something its socket has sent. Out of line:
-// most flows may be opened from either end, or are TCP.
+// bpf/lib/replies.h: the cgroup plane's memory of flows: whether a UDP packet answers something
+// its socket has sent. Out of line: most flows may be opened from either end, or are TCP, which
+// the kernel's own state of the connection answers for.
 #ifndef PARTYWALL_BPF_LIB_REPLIES_H
 #define PARTYWALL_BPF_LIB_REPLIES_H
 
 #include "bpf/lib/address.h"
+#include "bpf/lib/judge.h"
 #include "bpf/lib/maps.h"
 
 // A peer in one word: exact for IPv4, a keyed hash for IPv6.
@@ -64,6 +66,22 @@ static __noinline int is_expected(struct bpf_sock* socket, __u64 peer) {
   const struct udp_peers* peers = bpf_sk_storage_get(&udp_peers, socket, NULL, 0);
 
   return peers && knows(peers, peer);
+}
+
+static __always_inline int needs_memory(const struct flow* flow) {
+  return unlikely(flow->direction == DIRECTION_EGRESS && flow->protocol_bit == DECIDE_UDP);
+}
+
+static __always_inline int remember_flow(const struct flow* flow) {
+  expect_reply(flow->socket, udp_peer(flow->family, &flow->peer_address, flow->peer_port));
+  return 1;  // a peer that was not noted is counted, and its answers are refused
+}
+
+static __always_inline int is_reply(const struct flow* flow) {
+  if (unlikely(flow->direction == DIRECTION_INGRESS && flow->protocol_bit == DECIDE_UDP))
+    return is_expected(flow->socket,
+                       udp_peer(flow->family, &flow->peer_address, flow->peer_port));
+  return !flow->opens;
 }
 
 #endif

@@ -18,8 +18,8 @@ struct control {
   __u32 root_level;           // its depth below the cgroup2 root (0 = the root itself)
   __u32 max_tenants;          // rows per side of the map tenants, and per CPU of counters
   __u32 cpus;                 // possible CPUs: counters has rows for one more (counters.h)
-  __u32 reserved;
-  __u64 secret;  // random; keys the hash of IPv6 peers in udp_peers
+  __u32 mark_mask;  // of skb->mark, where the edge says who sent a packet; 0 = it does not
+  __u64 secret;     // random; keys the hashes of udp_peers and flow_tables, and edge stamps
 };
 ABI_SIZE(struct control, 56);
 ABI_AT(struct control, side, 4);
@@ -31,8 +31,9 @@ struct health {
   __u64 changes_lost_total;  // cgroup changes that did not fit into the ring; agent rescans
   __u64 peers_full_total;    // UDP sockets whose reply state could not be allocated
   __u64 syscalls_lost_total;  // system calls not counted because the table was full
+  __u64 unbound_total;  // packets of workload interfaces that nobody was bound to, all refused
 };
-ABI_SIZE(struct health, 32);
+ABI_SIZE(struct health, 40);
 
 ABI_END
 

@@ -51,7 +51,7 @@ struct tenant_counters {
   __u64 events_dropped;    // lost because the ring was full
   __u64 padding;           // whole cache lines: CPUs do not share one
 };
-ABI_SIZE(struct tenant_counters, 2560);
+ABI_SIZE(struct tenant_counters, 3200);
 ABI_AT(struct tenant_counters, cell, 32);  // a cell and its mark in one cache line
 
 // Maps syscall_slots and syscalls: (tenant, abi, number) -> calls; a key's count is the sum

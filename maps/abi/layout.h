@@ -26,7 +26,7 @@
 
 // Bumped whenever a pinned map changes shape or meaning. An agent that finds another number in
 // the pins keeps the old programs running and refuses to start.
-#define PARTYWALL_SCHEMA 1
+#define PARTYWALL_SCHEMA 2
 
 // The two halves ("sides") of every policy map. Programs read the active side; the agent builds
 // the other one and flips `control.side`, so a packet sees one generation or the next, never a

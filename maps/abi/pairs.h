@@ -8,6 +8,8 @@ ABI_BEGIN
 
 // A decision: which protocols are allowed on every port, and on which ports the rest.
 //   bit 0..2   TCP, UDP, ICMP (both families) allowed whatever the port
+//   bit 3      tunnels allowed: IP in IP, IPv6 in IP, GRE, ESP, and UDP to a port of a tunnel,
+//              which no other bit and no set of ports allows
 //   bit 4..5   TCP, UDP allowed on one range of ports: bit 16..31 is its first port,
 //              bit 6..15 how many follow
 // or, when neither bit 4 nor bit 5 is set,
@@ -16,13 +18,19 @@ ABI_BEGIN
 #define DECIDE_TCP 1u
 #define DECIDE_UDP 2u
 #define DECIDE_ICMP 4u
-#define DECIDE_ALL 7u
+#define DECIDE_ALL 7u  // all but tunnels
+#define DECIDE_TUNNEL 8u
 #define DECIDE_RANGE_SHIFT 4  // DECIDE_TCP and DECIDE_UDP of the range
 #define DECIDE_RANGE ((DECIDE_TCP | DECIDE_UDP) << DECIDE_RANGE_SHIFT)
 #define DECIDE_MORE_SHIFT 6
 #define DECIDE_MORE_MAX 0x3ffu
 #define DECIDE_FIRST_SHIFT 16
 #define DECIDE_SET_SHIFT 8
+
+// UDP ports at which tunnels end: VXLAN (two), Geneve.
+ABI_INLINE int is_tunnel_port(__u16 port) {
+  return port == 4789 || port == 8472 || port == 6081;
+}
 
 // Whether the one range of a decision holds a port; DECIDE_RANGE says for which protocols.
 ABI_INLINE int decision_has_port(__u32 decision, __u16 port) {

@@ -32,6 +32,8 @@
   X(ALLOW_HOST_PROCESS, "host_process", INFRASTRUCTURE,                                       \
     "sent over loopback by a process outside the managed root")                               \
   X(ALLOW_LOOPBACK, "loopback", LOOPBACK, "loopback: judged where it is received")            \
+  X(ALLOW_LINK, "link", INFRASTRUCTURE,                                                       \
+    "address resolution or configuration between a workload and its link")                    \
   X(DENY_UNKNOWN_CGROUP, "unknown_cgroup", UNKNOWN,                                           \
     "the cgroup is below the managed root and no tenant claims it")                           \
   X(DENY_TENANT, "tenant_floor", OTHER_TENANT, "no rule lets these two tenants talk")         \
@@ -50,6 +52,17 @@
     "an IPv6 extension header that is refused, or too many of them")                          \
   X(DENY_PORT_OWNED, "port_owned", OTHER_TENANT,                                              \
     "another tenant already listens on this port in this network namespace")                  \
+  X(DENY_TUNNEL, "tunnel", UNKNOWN, "a tunnel that no rule names")                            \
+  X(DENY_UNBOUND, "unbound_interface", UNKNOWN, "nobody knows yet whose interface this is")   \
+  X(DENY_INTERFACE, "interface_tenant", OTHER_TENANT,                                         \
+    "the sender's cgroup belongs to another tenant than the interface")                       \
+  X(DENY_LINK_ADDRESS, "link_address", UNKNOWN,                                               \
+    "the frame is not from, or not for, the workload's link address")                         \
+  X(DENY_NEIGHBOR, "neighbor", UNKNOWN,                                                       \
+    "address resolution for another's address, or a router's or DHCP server's message")       \
+  X(DENY_FRAME, "frame", UNKNOWN, "the frame is neither IPv4, IPv6 nor ARP")                  \
+  X(DENY_FLOWS_FULL, "flow_table_full", UNKNOWN,                                              \
+    "the tenant's table of flows has no room for another one")                                \
   X(LIMIT_BYTES, "limit_bytes", UNKNOWN, "the tenant's byte rate is used up")                 \
   X(LIMIT_PACKETS, "limit_packets", UNKNOWN, "the tenant's packet rate is used up")
 
@@ -74,12 +87,14 @@ enum reason {
 enum direction { DIRECTION_EGRESS, DIRECTION_INGRESS, DIRECTION_COUNT };
 
 // X(name, label): where the verdict was spoken.
-#define PARTYWALL_HOOKS(X) \
-  X(EGRESS, "egress")      \
-  X(INGRESS, "ingress")    \
-  X(CONNECT, "connect")    \
-  X(SENDMSG, "sendmsg")    \
-  X(BIND, "bind")
+#define PARTYWALL_HOOKS(X)      \
+  X(EGRESS, "egress")           \
+  X(INGRESS, "ingress")         \
+  X(CONNECT, "connect")         \
+  X(SENDMSG, "sendmsg")         \
+  X(BIND, "bind")               \
+  X(EDGE_EGRESS, "edge_egress") \
+  X(EDGE_INGRESS, "edge_ingress")
 
 enum hook {
 #define X(name, label) HOOK_##name,

@@ -39,13 +39,14 @@ struct pace {
 ABI_SIZE(struct pace, 32);
 
 // Map refusals: socket storage. A TCP connection that was over its tenant's ingress rate.
-// Written and read by bpf/lib/police.h only.
+// Written and read by
+// bpf/packets.bpf.c only.
 struct refusal {
-  __u64 last_ns;   // when a packet was refused last, CLOCK_MONOTONIC
+  __u32 last_us;   // when a packet was refused last, CLOCK_MONOTONIC, wraps after 71 minutes
   __u32 end;       // sequence number behind the last byte that was refused
   __u32 refusing;  // 1 = until it pauses
 };
-ABI_SIZE(struct refusal, 16);
+ABI_SIZE(struct refusal, 12);
 
 ABI_END
 

@@ -37,7 +37,7 @@ struct tenant_policy {
   __u32 world6_in;
   __u32 home4;       // one of its IPv4 ranges in network order, checked before the tables;
   __u32 home4_mask;  // none: all ones under a mask of 0, which no address is
-  __u32 reserved;
+  __u32 flows;       // that it may have open at the edge (flows.h)
   __u64 home6[2];  // one of its IPv6 ranges, network order; none: the same
   __u64 home6_mask[2];
 

@@ -17,6 +17,7 @@ LIBC = (
     r"(unistd|fcntl|dirent|poll|signal|time|strings|string|sched|fnmatch|glob|grp|pwd|"
     r"termios|getopt|malloc|errno|stdint|stddef|stdio|stdlib|pthread|endian|ftw|limits|spawn)\.h"
 )
+MNL = r"libmnl/libmnl\.h"
 LIBBPF = r"bpf/[a-z_0-9]+\.h"
 KERNEL_API = r"linux/[a-z_0-9/]+\.h"
 FMT = r"fmt/[a-z]+\.h"
@@ -48,7 +49,7 @@ TABLE = {
     "agent/kernel/": (
         r"agent/kernel/.*|agent/policy/.*|agent/source/cgroup_tree\.h|maps/.*|"
         r"bpf/[a-z_]+\.skel\.h",
-        rf"{LIBC}|{LIBBPF}|{FMT}",
+        rf"{LIBC}|{LIBBPF}|{FMT}|{MNL}",
     ),
     "agent/observe/": (
         r"agent/observe/.*|agent/policy/.*|agent/version\.h|maps/.*|observe/syscall_names\.inc",

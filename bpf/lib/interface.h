@@ -1,0 +1,79 @@
+// bpf/lib/interface.h: whose a workload's interface is. The first packet of a tenant's cgroup
+// binds it: the sender's cgroup cannot be forged, addresses can.
+#ifndef PARTYWALL_BPF_LIB_INTERFACE_H
+#define PARTYWALL_BPF_LIB_INTERFACE_H
+
+#include "bpf/lib/maps.h"
+#include "bpf/lib/member.h"
+#include "maps/abi/interfaces.h"
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, INTERFACE_SLOTS);
+  __type(key, __u32);
+  __type(value, struct interface);
+} interfaces SEC(".maps");
+
+static __noinline struct interface* probe_interface(__u32 ifindex) {
+  for (__u32 i = 1; i < INTERFACE_PROBES; i++) {
+    __u32 row = (ifindex + i) % INTERFACE_SLOTS;
+    struct interface* slot = bpf_map_lookup_elem(&interfaces, &row);
+
+    if (slot && slot->ifindex == ifindex) return slot;
+  }
+  return NULL;
+}
+
+static __always_inline struct interface* interface_at(__u32 ifindex) {
+  __u32 row = ifindex % INTERFACE_SLOTS;
+  struct interface* slot = bpf_map_lookup_elem(&interfaces, &row);
+
+  return likely(slot && slot->ifindex == ifindex) ? slot : probe_interface(ifindex);
+}
+
+#define ANCHOR_LEVELS 8  // how far below the managed root a claimed cgroup is looked for
+
+// The tenant that an interface belongs to; TENANT_NONE when nobody is bound to it, or when the
+// cgroup that was is no tenant's any more.
+static __always_inline __u32 tenant_of_interface(const struct interface* interface,
+                                                 __u32 side) {
+  __u32 named = interface->tenant[side & 1];
+
+  if (unlikely(named)) return named;
+  return likely(interface->cgroup_id) ? tenant_of(interface->cgroup_id, side) : TENANT_NONE;
+}
+
+// The cgroup that the policy claims for `tenant` on the way to the sender's: it lives as long
+// as the workload does, the sender's own may be gone before.
+static __noinline __u64 claimed_cgroup(struct __sk_buff* skb, __u32 root_level, __u32 side,
+                                       __u32 tenant) {
+  __u64 claimed = bpf_skb_cgroup_id(skb);
+
+  for (int i = 1; i <= ANCHOR_LEVELS; i++) {
+    __u64 id = bpf_skb_ancestor_cgroup_id(skb, root_level + i);
+
+    if (!id) break;
+
+    const struct anchor* anchor = bpf_map_lookup_elem(&anchors, &id);
+
+    if (anchor && anchor->tenant[side & 1] == tenant) claimed = id;
+  }
+  return claimed;
+}
+
+// Binds an interface to the sender of this packet. Returns the tenant, or TENANT_NONE.
+static __noinline __u32 bind_interface(struct __sk_buff* skb, const struct control* control,
+                                       struct interface* interface, __u32 side) {
+  __u64 held = *(volatile __u64*)&interface->cgroup_id;
+  __u32 tenant = tenant_of(bpf_skb_cgroup_id(skb), side);
+
+  if (tenant == TENANT_NONE) return TENANT_NONE;
+
+  __u64 claimed = claimed_cgroup(skb, control->root_level, side, tenant);
+
+  __sync_val_compare_and_swap(&interface->cgroup_id, held, claimed);
+  return tenant_of_interface(interface, side);  // whoever came first has it
+}
+
+#endif

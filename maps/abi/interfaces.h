@@ -1,0 +1,35 @@
+// maps/abi/interfaces.h: the host ends of the workloads' interfaces. Plain C.
+#ifndef PARTYWALL_MAPS_ABI_INTERFACES_H
+#define PARTYWALL_MAPS_ABI_INTERFACES_H
+
+#include "maps/abi/layout.h"
+
+ABI_BEGIN
+
+#define INTERFACE_STRICT 1u   // attached before its first packet: every reply needs a flow
+#define INTERFACE_NO_LINK 2u  // frames have no link header (netkit in its L3 mode)
+#define INTERFACE_HAS_MAC 4u  // `mac` is known
+
+// Map interfaces: array, mmapable; row = ifindex % INTERFACE_SLOTS, or one of the next
+// INTERFACE_PROBES - 1 when that is taken. No row: the interface is no workload's, or not yet.
+// Rows are made, named and emptied by agent/kernel/interface_table, and bound by
+// bpf/lib/interface.h.
+#define INTERFACE_SLOTS 16384u
+#define INTERFACE_PROBES 8u
+
+struct interface {
+  __u32 ifindex;  // 0 = empty
+  __u32 flags;    // INTERFACE_*
+  // The claimed cgroup (map anchors) that the first packet came from, which cannot be forged.
+  // 0 = nobody yet. Sealed as long as that cgroup belongs to a tenant.
+  __u64 cgroup_id;
+  __u16 tenant[PARTYWALL_SIDES];  // whom the policy gives it to by name; TENANT_NONE = nobody
+  __u8 mac[6];                    // of the workload's end, from its first frame
+  __u8 reserved[6];
+};
+ABI_SIZE(struct interface, 32);
+ABI_AT(struct interface, tenant, 16);  // moved as one word
+
+ABI_END
+
+#endif
