@@ -214,6 +214,8 @@ static __always_inline enum reason judge_sender(struct __sk_buff* skb,
     sender = tenant_of(bpf_skb_cgroup_id(skb), flow->side);
     if (sender == TENANT_NONE && !is_below_root(skb, control)) return judge_host_process(flow);
     if (sender == TENANT_NONE) return REASON_DENY_UNKNOWN_CGROUP;
+  } else if (!sender && skb->ingress_ifindex && !is_from_known_interface(skb)) {
+    return REASON_DENY_UNBOUND;
   }
   if (sender && sender != flow->peer && !multicast) return judge_rewritten(flow, sender);
   return judge_flow(flow);
@@ -305,6 +307,7 @@ static __always_inline enum reason judge_plain(struct __sk_buff* skb,
     __u32 sender = marked_tenant(skb, control);
 
     if (unlikely(!skb->ingress_ifindex || (sender && sender != flow.peer))) return NOT_PLAIN;
+    if (unlikely(!sender && !is_from_known_interface(skb))) return NOT_PLAIN;
   }
   frame->peer = flow.peer;
   frame->tcp_at = packet.protocol == IPPROTO_TCP ? LINK_HEADER + sizeof(struct iphdr) : 0;

@@ -100,7 +100,8 @@ EdgeNews Edges::attach(const LinkNews& link) {
   Attached edge{.name = link.name, .has_link_header = link.has_link_header, .programs = {}};
   abi::interface* row = table_.find(link.ifindex);
 
-  // A row that an earlier agent made may be of an interface that is gone and had this number.
+  // A row may be of the time before it was a workload's; one that an earlier agent made, of an
+  // interface that is gone and had this number.
   if (row && !is_pinned_to(kPrograms[0], link.ifindex, kHooks[0], options_.order, pin_root_)) {
     table_.remove(link.ifindex);
     row = nullptr;
@@ -130,6 +131,16 @@ EdgeNews Edges::attach(const LinkNews& link) {
   return news;
 }
 
+// No workload's: what comes over it may reach workloads, as their rules say.
+void Edges::note_host_interface(const LinkNews& link) {
+  abi::interface* row = table_.find(link.ifindex);
+
+  if (row && row->flags & INTERFACE_HOST) return;
+  if (row) let_go(link.ifindex);
+  // Without a row nothing that comes over it reaches a workload; the next look tries again.
+  static_cast<void>(table_.add(link.ifindex, INTERFACE_HOST));
+}
+
 void Edges::let_go(uint32_t ifindex) {
   for (size_t i = 0; i < kPrograms.size(); i++)
     detach_from_interface(kPrograms[i], ifindex, kHooks[i], options_.order, pin_root_);
@@ -140,12 +151,15 @@ void Edges::let_go(uint32_t ifindex) {
 Result<std::vector<EdgeNews>> Edges::attach_all(uint32_t side_in_force) {
   auto links = watch_.all();
   std::vector<EdgeNews> news;
-  std::set<uint32_t> wanted;
+  std::set<uint32_t> there;
 
   if (!links) return std::move(links.error());
   for (const LinkNews& link : *links) {
-    if (!is_wanted(link.name)) continue;
-    wanted.insert(link.ifindex);
+    there.insert(link.ifindex);
+    if (!is_wanted(link.name)) {
+      note_host_interface(link);
+      continue;
+    }
 
     auto known = edges_.find(link.ifindex);
 
@@ -155,7 +169,7 @@ Result<std::vector<EdgeNews>> Edges::attach_all(uint32_t side_in_force) {
   for (const abi::interface& row : rows_.rows()) {
     uint32_t ifindex = row.ifindex;
 
-    if (ifindex != 0 && !wanted.contains(ifindex)) let_go(ifindex);
+    if (ifindex != 0 && !there.contains(ifindex)) let_go(ifindex);
   }
   static_cast<void>(side_in_force);
   return news;
@@ -179,7 +193,7 @@ Result<std::vector<EdgeNews>> Edges::follow(uint32_t side_in_force) {
       // Renamed: another pattern may hold now. What is bound by its packets stays so.
       known->second.name = link.name;
       if (!is_wanted(link.name)) {
-        let_go(link.ifindex);
+        note_host_interface(link);
         continue;
       }
       for (uint32_t side = 0; side < PARTYWALL_SIDES; side++)
@@ -187,6 +201,8 @@ Result<std::vector<EdgeNews>> Edges::follow(uint32_t side_in_force) {
           InterfaceTable::give(*row, side, claimed_by(link.name, side));
     } else if (is_wanted(link.name)) {
       news.push_back(attach(link));
+    } else {
+      note_host_interface(link);
     }
   }
   return news;

@@ -83,6 +83,7 @@ class Edges {
   EdgeNews attach(const LinkNews& link);
   Result<void> attach_programs(uint32_t ifindex, Attached& edge);
   void let_go(uint32_t ifindex);
+  void note_host_interface(const LinkNews& link);
 
   EdgeOptions options_;
   std::string pin_root_;

@@ -32,6 +32,12 @@ static __always_inline struct interface* interface_at(__u32 ifindex) {
   return likely(slot && slot->ifindex == ifindex) ? slot : probe_interface(ifindex);
 }
 
+// Whether somebody has looked at the interface that the packet came over. One that was made a
+// moment ago is not known, so what it sends before it is attached reaches no workload.
+static __always_inline int is_from_known_interface(const struct __sk_buff* skb) {
+  return interface_at(skb->ingress_ifindex) != NULL;
+}
+
 #define ANCHOR_LEVELS 8  // how far below the managed root a claimed cgroup is looked for
 
 // The tenant that an interface belongs to; TENANT_NONE when nobody is bound to it, or when the

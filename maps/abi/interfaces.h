@@ -1,4 +1,5 @@
-// maps/abi/interfaces.h: the host ends of the workloads' interfaces. Plain C.
+// maps/abi/interfaces.h: the network interfaces of the host, first of all the host ends of the
+// workloads'. Plain C.
 #ifndef PARTYWALL_MAPS_ABI_INTERFACES_H
 #define PARTYWALL_MAPS_ABI_INTERFACES_H
 
@@ -9,9 +10,11 @@ ABI_BEGIN
 #define INTERFACE_STRICT 1u   // attached before its first packet: every reply needs a flow
 #define INTERFACE_NO_LINK 2u  // frames have no link header (netkit in its L3 mode)
 #define INTERFACE_HAS_MAC 4u  // `mac` is known
+#define INTERFACE_HOST 8u     // no workload's: an uplink, a bridge, a tunnel of the host
 
 // Map interfaces: array, mmapable; row = ifindex % INTERFACE_SLOTS, or one of the next
-// INTERFACE_PROBES - 1 when that is taken. No row: the interface is no workload's, or not yet.
+// INTERFACE_PROBES - 1 when that is taken. No row: nobody has looked at the interface yet, and
+// what it sends reaches no workload.
 // Rows are made, named and emptied by agent/kernel/interface_table, and bound by
 // bpf/lib/interface.h.
 #define INTERFACE_SLOTS 16384u
