@@ -199,7 +199,7 @@ static __always_inline enum reason judge_rewritten(struct flow* flow, __u32 send
 
   flow->recall = RECALL_STRICT | RECALL_NOTHING;
   reason = judge_flow(flow);
-  if (reason == REASON_ALLOW_TENANT_REPLY || reason == REASON_ALLOW_WORLD_REPLY) return reason;
+  if (reason < REASON_FIRST_DENY && answers_flow(flow)) return reason;
   flow->peer = sender;
   flow->recall = recall | RECALL_STRICT;
   return judge_flow(flow);
@@ -214,8 +214,6 @@ static __always_inline enum reason judge_sender(struct __sk_buff* skb,
     sender = tenant_of(bpf_skb_cgroup_id(skb), flow->side);
     if (sender == TENANT_NONE && !is_below_root(skb, control)) return judge_host_process(flow);
     if (sender == TENANT_NONE) return REASON_DENY_UNKNOWN_CGROUP;
-  } else if (!sender && skb->ingress_ifindex && !is_from_known_interface(skb)) {
-    return REASON_DENY_UNBOUND;
   }
   if (sender && sender != flow->peer && !multicast) return judge_rewritten(flow, sender);
   return judge_flow(flow);
@@ -244,6 +242,8 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
   int egress = flow->direction == DIRECTION_EGRESS;
 
   if (!egress) flow->peer = marked_tenant(skb, control);
+  if (!egress && !flow->peer && skb->ingress_ifindex && !is_from_known_interface(skb))
+    return REASON_DENY_UNBOUND;
   if (frame->ethertype == bpf_htons(ETH_ARP)) return judge_arp(skb, packet.network, flow);
   if (frame->ethertype != bpf_htons(ETH_IP) && frame->ethertype != bpf_htons(ETH_IP6))
     return REASON_DENY_FRAME;
@@ -446,10 +446,15 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
     reason = judge_plain(skb, control, &frame, policy);
   if (unlikely(reason == NOT_PLAIN)) reason = judge_frame(skb, &frame);
 
-  // Charged and counted where it left its socket: all that is left to do is to let it pass.
-  if (likely(reason < REASON_FIRST_DENY) && direction == DIRECTION_EGRESS) {
+  int would = frame.tenant != TENANT_NONE && policy->flags & TENANT_AUDIT;
+
+  // Charged and counted where it left its socket, also as one that audit mode lets pass: all
+  // that is left to do is to let it pass.
+  if (direction == DIRECTION_EGRESS) {
     mark(skb, control, frame.tenant);
-    if (likely(is_charged(skb, sender))) return NEXT;
+    if (likely(is_charged(skb, sender)) &&
+        likely(reason < REASON_FIRST_DENY || (would && !is_edge_reason(reason))))
+      return NEXT;
   }
 
   __u32 segments = skb->gso_segs;
@@ -509,7 +514,7 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
       .peer_class = class_of(reason),
       .hook = direction == DIRECTION_EGRESS ? HOOK_EDGE_EGRESS : HOOK_EDGE_INGRESS,
       .direction = direction,
-      .would = frame.tenant != TENANT_NONE && policy->flags & TENANT_AUDIT,
+      .would = would,
   };
 
   if (unlikely(!frame.bound)) {
@@ -518,7 +523,9 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
     if (row) __sync_fetch_and_add(&row->unbound_total, 1);
   }
   count_denial(skb, &denial);
-  return denial.would ? NEXT : DROP;
+  if (!would) return DROP;
+  if (direction == DIRECTION_INGRESS) skb->tc_index = edge_stamp(control, frame.tenant);
+  return NEXT;
 }
 
 SEC("tc")

@@ -84,6 +84,11 @@ enum reason {
   REASON_FIRST_LIMIT = REASON_LIMIT_BYTES,
 };
 
+// Denials that only the edge can speak.
+ABI_INLINE int is_edge_reason(__u32 reason) {
+  return reason >= REASON_DENY_UNBOUND && reason <= REASON_DENY_FLOWS_FULL;
+}
+
 enum direction { DIRECTION_EGRESS, DIRECTION_INGRESS, DIRECTION_COUNT };
 
 // X(name, label): where the verdict was spoken.

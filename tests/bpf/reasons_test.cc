@@ -23,6 +23,7 @@ using abi::REASON_DENY_PROTOCOL;
 using abi::REASON_DENY_SOURCE;
 using abi::REASON_DENY_TENANT;
 using abi::REASON_DENY_TENANT_PORT;
+using abi::REASON_DENY_TUNNEL;
 using abi::REASON_DENY_UNKNOWN_CGROUP;
 using abi::REASON_DENY_WORLD;
 using abi::REASON_DENY_WORLD_PORT;
@@ -216,7 +217,7 @@ TEST_F(ReasonsTest, MulticastNeedsItsOwnRule) {
 
 TEST_F(ReasonsTest, OtherProtocolsStayInside) {
   expect(egress(Packet::raw(kWeb, kDb, 132)), REASON_DENY_PROTOCOL);
-  expect(egress(Packet::raw(kWeb, kWorld, 47)), REASON_DENY_PROTOCOL);
+  expect(egress(Packet::raw(kWeb, kWorld, 47)), REASON_DENY_TUNNEL);
   expect(egress(Packet::raw(kWeb, kWorld, 58)), REASON_DENY_PROTOCOL);  // ICMPv6 over IPv4
   expect(egress(Packet::raw(kWeb6, "2001:db8::1", 1)), REASON_DENY_PROTOCOL);
 }

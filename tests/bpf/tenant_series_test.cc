@@ -506,16 +506,16 @@ TEST_F(TenantSeriesTest, ATenantHasSoManySeriesAtMost) {
   EXPECT_EQ(35u, of_acme());
   for (auto& direction : counters(1).cell)
     for (abi::traffic& cell : direction) cell = {.bytes = 1, .packets = 1};
-  EXPECT_EQ(35u + 2 * 106, of_acme());
+  EXPECT_EQ(35u + 2 * 136, of_acme());
   for (__u64& calls : counters(1).calls_denied) calls = 1;
   for (__u64& calls : counters(1).calls_would_deny) calls = 1;
-  EXPECT_EQ(35u + 2 * 106 + 29, of_acme());
+  EXPECT_EQ(35u + 2 * 136 + 43, of_acme());
 
   // Numbers that a tenant makes up are one series for each calling convention.
   make_syscalls();
   for (uint32_t number = 100'000; number < 110'000; number++)
     count_syscall({.tenant = 1, .abi = abi::SYSCALL_NATIVE, .number = number}, 1);
-  EXPECT_EQ(35u + 2 * 106 + 29 + 1, of_acme());
+  EXPECT_EQ(35u + 2 * 136 + 43 + 1, of_acme());
   expect_equal(labels);
 }
 

@@ -80,7 +80,7 @@ inline Wire read6(Bytes bytes) {
 
   for (int walked = 0; next == IPPROTO_HOPOPTS || next == IPPROTO_DSTOPTS; walked++) {
     if (walked == 6) return refuse(abi::REASON_DENY_EXTENSION_HEADER);
-    if (at + 2 > bytes.size()) return refuse(abi::REASON_DENY_MALFORMED);
+    if (at + 8 > bytes.size()) return refuse(abi::REASON_DENY_MALFORMED);
     next = bytes[at];
     at += (bytes[at + 1] + 1u) * 8;
     if (at > 40 + 256) return refuse(abi::REASON_DENY_EXTENSION_HEADER);

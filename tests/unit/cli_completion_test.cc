@@ -51,7 +51,7 @@ TEST(CliCompletion, EveryVerbIsThere) {
 TEST(CliCompletion, BashOffersVerbsFlagsAndValues) {
   EXPECT_EQ("explain events", offered("partywall e"));
   EXPECT_EQ("tenant", offered("partywall show t"));
-  EXPECT_EQ("tcp udp icmp", offered("partywall explain --proto \"\""));
+  EXPECT_EQ("tcp udp icmp tunnel", offered("partywall explain --proto \"\""));
   EXPECT_EQ("--port --proto --policy-dir", offered("partywall explain --p"));
   EXPECT_EQ("json", offered("partywall tenants -o j"));
   EXPECT_EQ("json", offered("partywall show tenant acme --output j"));

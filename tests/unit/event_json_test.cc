@@ -179,7 +179,8 @@ TEST(EventJson, EveryReasonClassHookAndProtocolHasItsWord) {
     EXPECT_EQ(kClasses[peer].label, parsed(event)["class"]);
   }
 
-  constexpr std::array kHooks = {"egress", "ingress", "connect", "sendmsg", "bind"};
+  constexpr std::array kHooks = {"egress", "ingress",     "connect",     "sendmsg",
+                                 "bind",   "edge_egress", "edge_ingress"};
 
   for (unsigned hook = 0; hook < abi::HOOK_COUNT; hook++) {
     event.hook = static_cast<uint8_t>(hook);

@@ -132,7 +132,8 @@ TEST(PolicyParse, MessagesOfFields) {
        "acme.yaml:6:12: spec.members: a map is no list: write members like [{cgroup: "
        "/tenants.slice/acme.slice}]"},
       {"members: [/t/a]",
-       "acme.yaml:6:13: spec.members[0]: \"/t/a\" is no map: write fields (cgroup, addresses)"},
+       "acme.yaml:6:13: spec.members[0]: \"/t/a\" is no map: write fields (cgroup, interface, "
+       "addresses)"},
       {"members: [{addresses: [10.0.0.1]}]",
        "acme.yaml:6:13: spec.members[0].cgroup: is missing: write a cgroup like "
        "/tenants.slice/acme.slice"},
@@ -178,7 +179,27 @@ TEST(PolicyParse, MessagesOfFields) {
       {"limits: {weight: 100}",
        "acme.yaml:6:12: spec.limits.weight: not enforced by this version: remove it"},
       {"limits: {connections: {}}",
-       "acme.yaml:6:12: spec.limits.connections: not enforced by this version: remove it"},
+       "acme.yaml:6:25: spec.limits.connections.concurrent: is missing: write a number of "
+       "flows "
+       "like 4096 or 50k"},
+      {"limits: {connections: {concurrent: 8}}",
+       "acme.yaml:6:38: spec.limits.connections.concurrent: 8 is out of range: write 16 to "
+       "1048576 flows"},
+      {"limits: {connections: {concurrent: 8k, newPerSecond: 5}}",
+       "acme.yaml:6:42: spec.limits.connections.newPerSecond: not enforced by this version: "
+       "remove it"},
+      {"members: [{interface: '*'}]",
+       "acme.yaml:6:25: spec.members[0].interface: would be every interface of the host: write "
+       "how its name begins"},
+      {"members: [{interface: 'a/b'}]",
+       "acme.yaml:6:25: spec.members[0].interface: \"a/b\" is no interface: write the name of "
+       "a "
+       "host interface like veth-acme or pw-acme-*"},
+      {"network: {egress: [{to: [], ports: [{protocol: UDP, port: 4789}]}]}",
+       "acme.yaml:6:61: spec.network.egress[0].ports[0].port: UDP port 4789 is where tunnels "
+       "end, which only {protocol: TUNNEL} allows: write that"},
+      {"network: {egress: [{to: [], ports: [{protocol: TUNNEL, port: 4789}]}]}",
+       "acme.yaml:6:64: spec.network.egress[0].ports[0].port: TUNNEL has no ports: remove it"},
       {"limits: {resources: {}}",
        "acme.yaml:6:12: spec.limits.resources: not enforced by this version: remove it"},
       {"limits: {syscalls: {}}",
@@ -228,7 +249,7 @@ TEST(PolicyParse, MessagesOfFields) {
       {"network: {egress: [{to: [], ports: [{protocol: SCTP}]}]}",
        "acme.yaml:6:50: spec.network.egress[0].ports[0].protocol: \"SCTP\" is no protocol: "
        "write "
-       "TCP, UDP or ICMP"},
+       "TCP, UDP, ICMP or TUNNEL"},
       {"network: {egress: [{to: [], ports: [{port: 65536}]}]}",
        "acme.yaml:6:46: spec.network.egress[0].ports[0].port: \"65536\" is no port: write a "
        "port "

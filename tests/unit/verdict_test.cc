@@ -58,6 +58,18 @@ spec:
 ---
 {apiVersion: partywall.dev/v1alpha1, kind: Tenant, metadata: {name: loose}, spec: {tier: wide,
  members: [{cgroup: /t/loose}]}}
+---
+apiVersion: partywall.dev/v1alpha1
+kind: Tenant
+metadata: {name: vpn}
+spec:
+  tier: gold
+  members: [{interface: pw-vpn-*, addresses: [10.5.0.0/24]}]
+  network:
+    egress:
+      - to: [{cidr: 192.0.2.2}]
+        ports: [{protocol: TUNNEL}]
+      - to: [{cidr: 192.0.2.3}]
 )";
 
 constexpr const char* kLane = R"(
@@ -67,7 +79,15 @@ infrastructure:
   - {name: mdns, cidr: 224.0.0.251/32, ports: [{protocol: UDP, port: 5353}]}
 )";
 
-enum Protocol : uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58, kSctp = 132 };
+enum Protocol : uint8_t {
+  kIcmp = 1,
+  kTcp = 6,
+  kUdp = 17,
+  kGre = 47,
+  kEsp = 50,
+  kIcmp6 = 58,
+  kSctp = 132
+};
 
 Flow out(const std::string& tenant, const char* from, const char* to, uint8_t protocol,
          uint16_t port, bool opens = true, uint16_t local_port = 40000) {
@@ -181,6 +201,14 @@ std::vector<std::pair<Case, Case>> cases() {
        {REASON_DENY_WORLD_PORT, out("web", "10.1.0.1", "192.0.2.1", kIcmp, 0)}},
       {{REASON_DENY_PROTOCOL, out("loose", "fd00:9::1", "2001:db8::1", kIcmp, 0)},
        {REASON_ALLOW_WORLD, out("loose", "fd00:9::1", "2001:db8::1", kIcmp6, 0)}},
+      {{REASON_DENY_TUNNEL, out("loose", "192.0.2.1", "192.0.2.2", kUdp, 4789)},
+       {REASON_ALLOW_WORLD, out("loose", "192.0.2.1", "192.0.2.2", kUdp, 4790)}},
+      {{REASON_DENY_TUNNEL, out("loose", "192.0.2.1", "192.0.2.2", kGre, 0)},
+       {REASON_ALLOW_WORLD, out("vpn", "10.5.0.1", "192.0.2.2", kGre, 0)}},
+      {{REASON_DENY_TUNNEL, out("vpn", "10.5.0.1", "192.0.2.3", kEsp, 0)},
+       {REASON_ALLOW_WORLD, out("vpn", "10.5.0.1", "192.0.2.2", kUdp, 8472)}},
+      {{REASON_DENY_WORLD_PORT, out("vpn", "10.5.0.1", "192.0.2.2", kTcp, 8472)},
+       {REASON_ALLOW_SAME_TENANT, out("web", "10.1.0.1", "10.1.0.2", kGre, 0)}},
       {{REASON_DENY_WORLD_PORT, in("web", "198.51.100.1", kUdp, 443)},
        {REASON_ALLOW_WORLD, in("web", "198.51.100.1", kTcp, 443)}},
   };
@@ -211,11 +239,13 @@ TEST_F(Verdict, EveryReasonAndItsControl) {
     seen.insert(one.reason);
     number++;
   }
-  // What has another place: headers that do not parse, sockets, meters.
+  // What has another place: headers that do not parse, sockets, interfaces, meters.
   for (abi::reason reason :
        {abi::REASON_DENY_MALFORMED, abi::REASON_DENY_IP_OPTIONS, abi::REASON_DENY_FRAGMENT,
-        abi::REASON_DENY_EXTENSION_HEADER, abi::REASON_DENY_PORT_OWNED, abi::REASON_LIMIT_BYTES,
-        abi::REASON_LIMIT_PACKETS})
+        abi::REASON_DENY_EXTENSION_HEADER, abi::REASON_DENY_PORT_OWNED, abi::REASON_ALLOW_LINK,
+        abi::REASON_DENY_UNBOUND, abi::REASON_DENY_INTERFACE, abi::REASON_DENY_LINK_ADDRESS,
+        abi::REASON_DENY_NEIGHBOR, abi::REASON_DENY_FRAME, abi::REASON_DENY_FLOWS_FULL,
+        abi::REASON_LIMIT_BYTES, abi::REASON_LIMIT_PACKETS})
     EXPECT_TRUE(seen.insert(reason).second) << reason;
   EXPECT_EQ(size_t{abi::REASON_COUNT}, seen.size());
 }

@@ -26,6 +26,7 @@ std::unique_ptr<CLI::App> make_app(Session& session) {
   add_explain(*app, session);
   add_status(*app, session);
   add_tenants(*app, session);
+  add_interfaces(*app, session);
   add_show(*app, session);
   add_usage(*app, session);
   add_top(*app, session);

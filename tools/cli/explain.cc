@@ -19,9 +19,10 @@ struct ExplainFlags {
 
 void explain(ExplainFlags& flags, Session& session) {
   if (flags.port >= 0) flags.question.port = static_cast<uint16_t>(flags.port);
-  flags.question.protocol = flags.protocol == "tcp"   ? policy::Protocol::kTcp
-                            : flags.protocol == "udp" ? policy::Protocol::kUdp
-                                                      : policy::Protocol::kIcmp;
+  flags.question.protocol = flags.protocol == "tcp"    ? policy::Protocol::kTcp
+                            : flags.protocol == "udp"  ? policy::Protocol::kUdp
+                            : flags.protocol == "icmp" ? policy::Protocol::kIcmp
+                                                       : policy::Protocol::kTunnel;
 
   bool offline = !flags.policy_dir.empty();
   auto read =
@@ -62,7 +63,7 @@ void add_explain(CLI::App& app, Session& session) {
       ->check(CLI::Range(1, 65535));
   verb->add_option("--proto", flags->protocol, "Protocol")
       ->capture_default_str()
-      ->check(CLI::IsMember({"tcp", "udp", "icmp"}));
+      ->check(CLI::IsMember({"tcp", "udp", "icmp", "tunnel"}));
   verb->add_option("--policy-dir", flags->policy_dir,
                    "Ask this file or folder, not the policy in force");
   verb->add_option("--config", flags->config,

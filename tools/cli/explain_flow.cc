@@ -24,9 +24,12 @@ uint8_t number_of(Protocol protocol, Family family) {
       return IPPROTO_TCP;
     case Protocol::kUdp:
       return IPPROTO_UDP;
-    default:
-      return family == Family::kIpv4 ? uint8_t{IPPROTO_ICMP} : uint8_t{IPPROTO_ICMPV6};
+    case Protocol::kTunnel:
+      return IPPROTO_GRE;
+    case Protocol::kIcmp:
+      break;
   }
+  return family == Family::kIpv4 ? uint8_t{IPPROTO_ICMP} : uint8_t{IPPROTO_ICMPV6};
 }
 
 std::string owner_of(const Policy& policy, const Address& address) {
@@ -207,6 +210,9 @@ std::set<uint32_t> port_edges(const Policy& policy, const Explanation& flow) {
   }
   for (const policy::Infrastructure& entry : policy.infrastructure)
     add_ports(entry.ports, edges);
+  // Tunnels have rules of their own.
+  for (uint16_t port : {4789, 6081, 8472})
+    if (flow.question.protocol == Protocol::kUdp) edges.insert({port, port + 1u});
   edges.erase(0);
   return edges;
 }
@@ -248,7 +254,7 @@ Result<Explanation> explain_flow(const Policy& policy, const Question& question)
   choose_path(flow);
   if (question.port)
     flow.port = *question.port;
-  else if (question.protocol != Protocol::kIcmp) {
+  else if (question.protocol != Protocol::kIcmp && question.protocol != Protocol::kTunnel) {
     find_open_ports(policy, flow);
     flow.port = flow.open_ports.empty() ? 1 : flow.open_ports.front().first;
   }

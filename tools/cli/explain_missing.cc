@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "maps/abi/pairs.h"
+
 namespace partywall::cli {
 namespace {
 
@@ -25,7 +27,19 @@ bool names(const Rule& rule, const End& peer) {
   });
 }
 
+bool is_tunnel(const Explanation& flow) {
+  return flow.question.protocol == Protocol::kTunnel ||
+         (flow.question.protocol == Protocol::kUdp && abi::is_tunnel_port(flow.port));
+}
+
+bool names_tunnels(const Rule& rule) {
+  return rule.ports && std::ranges::any_of(*rule.ports, [](const policy::PortRange& range) {
+           return range.protocol == Protocol::kTunnel;
+         });
+}
+
 bool covers(const Rule& rule, const Explanation& flow) {
+  if (is_tunnel(flow)) return names_tunnels(rule);
   if (!rule.ports) return true;
   return std::ranges::any_of(*rule.ports, [&](const policy::PortRange& range) {
     return range.protocol == flow.question.protocol &&
@@ -36,6 +50,7 @@ bool covers(const Rule& rule, const Explanation& flow) {
 
 std::string port_item(const Explanation& flow) {
   if (flow.question.protocol == Protocol::kIcmp) return "{protocol: ICMP}";
+  if (is_tunnel(flow)) return "{protocol: TUNNEL}";
   return fmt::format("{{protocol: {}, port: {}}}", name_of(flow.question.protocol),
                      flow.question.port ? std::to_string(flow.port) : "<port>");
 }

@@ -13,13 +13,24 @@ using policy::Policy;
 using policy::Protocol;
 
 std::string protocol_text(Protocol protocol) {
-  return protocol == Protocol::kTcp ? "TCP" : protocol == Protocol::kUdp ? "UDP" : "ICMP";
+  switch (protocol) {
+    case Protocol::kTcp:
+      return "TCP";
+    case Protocol::kUdp:
+      return "UDP";
+    case Protocol::kIcmp:
+      return "ICMP";
+    case Protocol::kTunnel:
+      break;
+  }
+  return "TUNNEL";
 }
 
 std::string ports_text(const Explanation& flow) {
   std::string text;
 
   if (flow.question.protocol == Protocol::kIcmp) return "ICMP";
+  if (flow.question.protocol == Protocol::kTunnel) return "TUNNEL";
   if (flow.question.port)
     return fmt::format("{} port {}", protocol_text(flow.question.protocol), flow.port);
   if (flow.open_ports.empty())
@@ -190,7 +201,8 @@ Json explain_json(const Policy& policy, const Explanation& flow) {
   if (flow.question.port) data["port"] = flow.port;
   data["passes"] = flow.passes();
   data["audit"] = flow.audited();
-  if (!flow.question.port && flow.question.protocol != Protocol::kIcmp) {
+  if (!flow.question.port && flow.question.protocol != Protocol::kIcmp &&
+      flow.question.protocol != Protocol::kTunnel) {
     data["open_ports"] = Json::array();
     for (auto [first, last] : flow.open_ports)
       data["open_ports"].push_back({{"first", first}, {"last", last}});

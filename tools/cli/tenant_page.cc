@@ -25,6 +25,7 @@ std::string peer_text(const policy::PeerSelector& peer) {
 
 std::string port_text(const policy::PortRange& range) {
   if (range.protocol == policy::Protocol::kIcmp) return "ICMP";
+  if (range.protocol == policy::Protocol::kTunnel) return "TUNNEL";
 
   std::string protocol = range.protocol == policy::Protocol::kTcp ? "TCP" : "UDP";
 

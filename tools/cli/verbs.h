@@ -16,6 +16,7 @@ void add_completion(CLI::App& app, Session& session);
 void add_doctor(CLI::App& app, Session& session);
 void add_events(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
+void add_interfaces(CLI::App& app, Session& session);
 void add_show(CLI::App& app, Session& session);
 void add_status(CLI::App& app, Session& session);
 void add_tenants(CLI::App& app, Session& session);

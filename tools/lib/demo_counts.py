@@ -3,9 +3,8 @@ import json
 import signal
 import time
 
-from demo_stage import BPFFS, FOLDER, HOSTS, inside, run, wait_until
+from demo_stage import BPFFS, FOLDER, HOSTS, NODE, host_end, inside, run, wait_until
 
-ROUTER_PORT = {"shop": "pwdemo0", "data": "pwdemo1"}
 LINK_HEADER_BYTES = 14
 SEGMENT_HEADER_BYTES = 52  # IPv4 20, TCP 20, its timestamps 12
 SYN_OPTION_BYTES = 8       # more than those, in the first segment only
@@ -42,7 +41,7 @@ def sent_on(host, device):
 
 def interface(tenant):
     """What the tenant's own interface has sent, and the router's to it."""
-    out, into = sent_on(tenant, "eth0"), sent_on("router", ROUTER_PORT[tenant])
+    out, into = sent_on(tenant, "eth0"), sent_on(NODE, host_end(tenant))
     return Counters({("egress", "bytes"): out[0], ("egress", "packets"): out[1],
                      ("ingress", "bytes"): into[0], ("ingress", "packets"): into[1]})
 

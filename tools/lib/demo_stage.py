@@ -1,5 +1,6 @@
 # tools/lib/demo_stage.py: the demo's stage: cgroups, network namespaces, programs; all taken down again, whatever
 # happened. Touches nothing that does not carry its names.
+import ctypes
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ BPFFS = "/sys/fs/bpf/partywall-demo"
 HOSTS = {"shop": "10.88.1.2", "data": "10.88.2.2", "batch": "10.88.3.2", "stray": "10.88.4.2",
          "world": "203.0.113.10", "dns": "10.88.53.53"}
 MANAGED = ("shop", "data", "batch", "stray")
+NODE = "router"  # the namespace that stands for the node: host ends, agent, Prometheus
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
 
 
 class DemoFailed(Exception):
@@ -53,6 +57,19 @@ def inside(host, *command):
     return run("nsenter", f"--net=/run/netns/pwdemo-{host}", *command)
 
 
+def enter(host):
+    """This process, and whatever it starts, goes to a host's network namespace."""
+    handle = os.open(f"/run/netns/pwdemo-{host}", os.O_RDONLY)
+    if LIBC.setns(handle, CLONE_NEWNET):
+        raise DemoFailed(f"enter {host}: {os.strerror(ctypes.get_errno())}")
+    os.close(handle)
+
+
+def host_end(host):
+    """The router's end of a host's veth: pw-* are workloads'."""
+    return ("pw-" if host in MANAGED else "up-") + host
+
+
 def mac(host, device):
     return json.loads(inside(host, "ip", "-j", "link", "show", device))[0]["address"]
 
@@ -71,12 +88,13 @@ class Stage:
         os.mkdir(FOLDER, 0o700)
         for folder in ("policy", "www"):
             os.mkdir(f"{FOLDER}/{folder}")
-        self._make_namespace("router")
+        self._make_namespace(NODE)
+        enter(NODE)
         inside("router", "sysctl", "-qw", "net.ipv4.ip_forward=1")
         for group in (ROOT, OUTSIDE):
             os.mkdir(self.mount + group)
-        for number, (host, address) in enumerate(HOSTS.items()):
-            self._add_host(host, address, f"pwdemo{number}")
+        for host, address in HOSTS.items():
+            self._add_host(host, address, host_end(host))
         self._write_shell(ports)
 
     def _make_namespace(self, host):
@@ -108,7 +126,8 @@ class Stage:
     def _write_shell(self, ports):
         """What the commands in the transcript are short for; other terminals may source it, too."""
         with open(self.shell, "w") as file:
-            file.write(f"""# {self.shell}: what the demo's commands are short for.
+            file.write(f"""# {self.shell}: what the demo's commands are short for. Type along from another terminal:
+#   nsenter --net=/run/netns/pwdemo-{NODE} bash --rcfile {self.shell}
 as() {{  # as WHO COMMAND...: in WHO's cgroup and network namespace
   local who=$1 cgroup
   shift
@@ -181,7 +200,7 @@ def take_down(programs):
     for group in groups:
         for folder, _, _ in os.walk(group, topdown=False):
             wait_until(f"{folder} is empty", lambda: is_removed(folder))
-    for host in ("router", *HOSTS):
+    for host in (NODE, *HOSTS):
         if os.path.exists(f"/run/netns/pwdemo-{host}"):
             subprocess.run(["ip", "netns", "del", f"pwdemo-{host}"], check=False)
     if os.path.exists(BPFFS):

@@ -26,17 +26,19 @@ def build_stage(demo):
     demo.show.step("Three tenants, and no wall yet")
     demo.show.say("Each tenant is a cgroup below one managed root, with a network namespace behind a router. A fourth "
                   "cgroup belongs to nobody. `as WHO COMMAND` runs a command in WHO's cgroup and network namespace; "
-                  "source the file `shell` to type along:")
+                  "the file `shell` says how to type along:")
     demo.stage.build(demo.ports)
     for name, size in (("page", 1000), ("big", 4_000_000)):
         with open(f"{FOLDER}/www/{name}", "wb") as file:
             file.write(os.urandom(size))
-    shutil.copy(SOURCE / "tools/lib/demo_dns.py", f"{FOLDER}/dns.py")
+    for name in ("dns", "frames"):
+        shutil.copy(SOURCE / f"tools/lib/demo_{name}.py", f"{FOLDER}/{name}.py")
     demo.show.write()
     demo.show.command(f"cd {FOLDER}; source ./shell", False)
     for command, log in (
             (f"as shop python3 -m http.server -d www -b {HOSTS['shop']} -p HTTP/1.1 80", "shop.log"),
             (f"as data redis-server --bind {HOSTS['data']} --protected-mode no --save ''", "data.log"),
+            ("as data python3 frames.py receive 9999 frames.received", "frames.log"),
             (f"as batch python3 -m http.server -d www -b {HOSTS['batch']} 8080", "batch.log"),
             (f"as world python3 -m http.server -d www -b {HOSTS['world']} 80", "world.log"),
             (f"as world iperf3 -s -B {HOSTS['world']} -f k --forceflush", "iperf3.log"),
@@ -50,6 +52,7 @@ def build_stage(demo):
 def before(demo):
     demo.show.step("Before: everybody reaches everybody")
     demo.matrix(OPEN)
+    demo.check("three frames made by hand arrive, too", frames(demo, True) == 3)
 
 
 def enforce(demo):
@@ -63,6 +66,7 @@ bpffs: {BPFFS}
 stateDir: {FOLDER}
 controlSocket: {FOLDER}/agent.sock
 metrics: 127.0.0.1:{demo.ports['agent']}
+edgeInterfaces: pw-*
 infrastructure: [{{name: dns, cidr: {HOSTS['dns']}/32, ports: [{{protocol: UDP, port: 53}}]}}]
 """)
     demo.run("cat policy/shop.yaml policy/batch.yaml")
@@ -108,6 +112,28 @@ def explain(demo):
     demo.check("both name the rules, or where they are missing, as file:line:column", True)
 
 
+def frames(demo, arrive):
+    """batch sends data three frames by hand."""
+    before = received(demo)
+    demo.run(f"as batch python3 frames.py send {HOSTS['data']} 9999 3", says="3 frames")
+    if arrive:
+        wait_until("the frames", lambda: received(demo) == before + 3)
+    demo.run("cat frames.received")
+    return received(demo) - before
+
+
+def received(demo):
+    return int(demo.quietly("cat frames.received").output.split()[0])
+
+
+def by_hand(demo):
+    demo.show.step("Frames made by hand pass every socket hook, and stop at the edge")
+    demo.show.say("With CAP_NET_RAW, batch writes frames straight onto its interface; they were counted in data when there was no "
+                  "wall yet. The agent watches the other end of that interface, on the node:")
+    demo.check("none of three frames arrives", frames(demo, False) == 0)
+    demo.run("partywall events --tenant batch | tail -1", says=r"deny edge_egress.*\(data\).*tenant_floor")
+
+
 def kill(demo):
     demo_counts.kill(demo, APART, start_agent)
 
@@ -123,7 +149,7 @@ def finish(demo):
     demo.matrix(OPEN)
 
 
-STEPS = (build_stage, before, enforce, after, explain, demo_rates.hold, demo_rates.change_tier,
+STEPS = (build_stage, before, enforce, after, explain, by_hand, demo_rates.hold, demo_rates.change_tier,
          demo_counts.compare, kill, finish)
 
 
