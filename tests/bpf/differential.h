@@ -45,8 +45,12 @@ class Differential : public World {
   // The policy that was rolled last, as an operator would have written it.
   std::string text() const { return text_.documents + text_.config; }
 
-  // How many rounds are worth their time: `usual`, or what PARTYWALL_ROUNDS says.
+  // How many rounds are worth their time: `usual`, a quarter of it on a machine that
+  // PARTYWALL_SLOW calls slow, or what PARTYWALL_ROUNDS says.
   static int rounds(int usual);
+  // How often so many rounds must have met with something that `usual` rounds meet with `least`
+  // times: fewer than in proportion, because of chance.
+  static int scaled(int least);
   // The same for every run, unless PARTYWALL_SEED says otherwise.
   static uint64_t seed();
 

@@ -32,7 +32,8 @@ class DifferentialTest : public Differential {
   void expect_variety(int first, int least) {
     for (int reason = first; reason < abi::REASON_DENY_MALFORMED; reason++) {
       if (reason == abi::REASON_ALLOW_LINK) continue;  // only the edge gives it
-      EXPECT_GE(produced_[static_cast<size_t>(reason)], least) << "of reason " << reason;
+      EXPECT_GE(produced_[static_cast<size_t>(reason)], scaled(least))
+          << "of reason " << reason;
     }
     fmt::print("{} questions, PARTYWALL_SEED={}\n", asked_, seed());
   }
@@ -62,7 +63,7 @@ TEST_F(DifferentialTest, DamagedPacketsAreReadAsTheReferenceReadsThem) {
   for (abi::reason reason : {abi::REASON_DENY_MALFORMED, abi::REASON_DENY_IP_OPTIONS,
                              abi::REASON_DENY_FRAGMENT, abi::REASON_DENY_EXTENSION_HEADER,
                              abi::REASON_ALLOW_WORLD, abi::REASON_DENY_TENANT_PORT})
-    EXPECT_GE(produced_[reason], 100) << reason;
+    EXPECT_GE(produced_[reason], scaled(100)) << reason;
 }
 
 TEST_F(DifferentialTest, CallsAreJudgedAsTheReferenceSays) {
@@ -76,7 +77,7 @@ TEST_F(DifferentialTest, CallsAreJudgedAsTheReferenceSays) {
        {abi::REASON_DENY_UNKNOWN_CGROUP, abi::REASON_DENY_TENANT, abi::REASON_DENY_TENANT_PORT,
         abi::REASON_DENY_WORLD, abi::REASON_DENY_WORLD_PORT, abi::REASON_DENY_SOURCE,
         abi::REASON_DENY_MULTICAST, abi::REASON_COUNT})
-    EXPECT_GE(reason == abi::REASON_COUNT ? asked_ : produced_[reason], 20) << reason;
+    EXPECT_GE(reason == abi::REASON_COUNT ? asked_ : produced_[reason], scaled(20)) << reason;
 }
 
 // What a reference, or a program, could have got wrong. Each must be found.

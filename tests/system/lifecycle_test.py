@@ -10,9 +10,10 @@ import unittest
 from attackers import clients, crafted, floods, servers
 from partywall import (Agent, WorldTest, parse_metrics, passed, program, run, tenant, tenants,
                        wait_until)
+from slow import scaled
 
 PORT = 5001
-SWAPS = 1000
+SWAPS = scaled(1000)
 A = tenant("a", 1, "\n  network:\n    egress: [{to: [{tenant: b}]}]\n")
 B = tenant("b", 2, "\n  network:\n    ingress: [{from: [{tenant: a}]}]\n")
 C = tenant("c", 3)
@@ -42,8 +43,9 @@ class LifecycleTest(WorldTest):
         Returns a function that stops them and checks that not one packet went wrong."""
         allowed_sink = self.b.serve(servers.udp_counter, self.b.v4, PORT)
         denied_sink = self.b.serve(servers.udp_sink, self.b.v4, PORT + 1)
-        allowed = self.a.start(floods.udp_flood, self.b.v4, PORT, 200, None, 3000)
-        calls = self.c.start(floods.udp_flood, self.b.v4, PORT + 1, 20, None, 2000)
+        allowed = self.a.start(floods.udp_flood, self.b.v4, PORT, 200, None, scaled(3000))
+        calls = self.c.start(floods.udp_flood, self.b.v4, PORT + 1, 20, None,
+                             scaled(2000))
         body = crafted.udp4(self.c.v4, self.b.v4, 4000, PORT + 1, b"leak")
         packets = self.c.start(floods.raw_flood, self.b.v4, body)
         for child in (allowed, calls, packets):
@@ -251,10 +253,10 @@ class LifecycleTest(WorldTest):
         self.agent.apply(one)
         allowed_sink = self.c.serve(servers.udp_counter, self.c.v4, PORT)
         denied_sink = self.b.serve(servers.udp_sink, self.b.v4, PORT)
-        allowed = self.a.start(floods.udp_flood, self.c.v4, PORT, 100, None, 3000)
-        calls = self.a.start(floods.udp_flood, self.b.v4, PORT, 20, None, 3000)
+        allowed = self.a.start(floods.udp_flood, self.c.v4, PORT, 100, None, scaled(3000))
+        calls = self.a.start(floods.udp_flood, self.b.v4, PORT, 20, None, scaled(3000))
         body = crafted.udp4(self.a.v4, self.b.v4, 4000, PORT, b"leak")
-        packets = self.a.start(floods.raw_flood, self.b.v4, body, 3000)
+        packets = self.a.start(floods.raw_flood, self.b.v4, body, scaled(3000))
         for child in (allowed, calls, packets):
             child.hear()
             child.tell("go")

@@ -20,13 +20,17 @@ from multiprocessing import Pipe
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from slow import SLOW  # noqa: E402
+
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def wait_until(condition, timeout=10, what="the condition"):
-    """The first true value of condition(). Fails with what was waited for."""
+    """The first true value of condition(). Fails with what was waited for, `timeout` seconds long: on
+    a slow machine that many times longer, as everywhere in this file."""
+    timeout *= SLOW
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -50,7 +54,8 @@ def program(name):
 
 def run(*command, **keywords):
     """Runs a command to its end; its output. Fails with what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **keywords)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * SLOW,
+                          **keywords)
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}: exit {done.returncode}: "
                              f"{done.stderr.strip()} {done.stdout.strip()}")
@@ -110,7 +115,7 @@ class Child:
 
     def hear(self, timeout=15):
         """The next message, or the function's result when it has returned."""
-        if not self.pipe.poll(timeout):
+        if not self.pipe.poll(timeout * SLOW):
             raise AssertionError(f"child {self.pid} said nothing for {timeout} s")
         try:
             message = self.pipe.recv()
@@ -181,7 +186,7 @@ class Place:
     def command(self, *command, check=True, timeout=30):
         """Runs a program here. Returns its CompletedProcess."""
         done = subprocess.run(command, preexec_fn=self.enter, capture_output=True, text=True,
-                              timeout=timeout)
+                              timeout=timeout * SLOW)
         if check and done.returncode:
             raise AssertionError(f"{command}: exit {done.returncode}: {done.stderr}{done.stdout}")
         return done
@@ -230,12 +235,10 @@ class World:
             raise
 
     def _build(self, hosts):
-        self._namespace("bridge")
-        self._in("bridge", "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
-                 "net.ipv6.conf.default.disable_ipv6=1")
-        self._in("bridge", "ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0",
-                 "mcast_snooping", "0")
-        self._in("bridge", "ip", "link", "set", "br0", "up")
+        self._namespace("bridge", "net.ipv6.conf.all.disable_ipv6=1",
+                        "net.ipv6.conf.default.disable_ipv6=1")
+        self._ip("bridge", "link add br0 type bridge forward_delay 0 mcast_snooping 0",
+                 "link set br0 up")
         for host in hosts:
             self.add_host(host, *HOSTS[host])
         os.mkdir(self.path())
@@ -243,25 +246,26 @@ class World:
     def add_host(self, host, net, number):
         v4, v6 = f"10.77.{net}.{number}", f"fd77:0:0:{net}::{number}"
         port = self.bridge_port(host)
-        self._namespace(host)
+        self._namespace(host, "net.ipv4.ping_group_range=0 2147483647", "net.ipv4.tcp_fastopen=3",
+                        "net.ipv4.tcp_no_metrics_save=1")
         run("ip", "link", "add", port, "netns", f"{self.tag}-bridge", "type", "veth",
             "peer", "name", "eth0", "netns", f"{self.tag}-{host}")
-        self._in("bridge", "ip", "link", "set", port, "master", "br0", "up")
-        for command in (("link", "set", "lo", "up"), ("addr", "add", f"{v4}/16", "dev", "eth0"),
-                        ("addr", "add", f"{v6}/48", "dev", "eth0", "nodad"),
-                        ("link", "set", "eth0", "up"),
-                        ("route", "add", "default", "via", "10.77.9.2"),
-                        ("route", "add", "224.0.0.0/4", "dev", "eth0")):
-            self._in(host, "ip", *command)
-        self._in(host, "sysctl", "-qw", "net.ipv4.ping_group_range=0 2147483647",
-                 "net.ipv4.tcp_fastopen=3", "net.ipv4.tcp_no_metrics_save=1")
+        self._ip("bridge", f"link set {port} master br0 up")
+        self._ip(host, "link set lo up", f"addr add {v4}/16 dev eth0",
+                 f"addr add {v6}/48 dev eth0 nodad", "link set eth0 up",
+                 "route add default via 10.77.9.2", "route add 224.0.0.0/4 dev eth0")
         self.hosts[host] = (v4, v6)
 
-    def _namespace(self, name):
+    def _namespace(self, name, *settings):
         run("ip", "netns", "add", f"{self.tag}-{name}")
         self.namespaces.append(f"{self.tag}-{name}")
         self._in(name, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
-                 "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.router_solicitations=0")
+                 "net.ipv6.conf.default.accept_dad=0",
+                 "net.ipv6.conf.default.router_solicitations=0", *settings)
+
+    def _ip(self, name, *commands):
+        """Several of ip's commands at once: starting a program is what takes time."""
+        self._in(name, "ip", "-batch", "-", input="\n".join(commands) + "\n")
 
     @staticmethod
     def bridge_port(host):
@@ -282,8 +286,8 @@ class World:
     def netns_path(self, name):
         return f"/run/netns/{self.tag}-{name}"
 
-    def _in(self, name, *command):
-        return run("nsenter", f"--net={self.netns_path(name)}", *command)
+    def _in(self, name, *command, **keywords):
+        return run("nsenter", f"--net={self.netns_path(name)}", *command, **keywords)
 
     def offload(self, host, on):
         """GSO, TSO and GRO of a host's eth0: whether its sockets make super-packets."""
@@ -415,7 +419,7 @@ class Agent:
         """Starts an agent that must not start. Returns (exit code, what it said)."""
         self.spawn(*more)
         try:
-            code = self.process.wait(timeout)
+            code = self.process.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"it runs, and should have refused:\n{self.log()}") from None
@@ -432,11 +436,11 @@ class Agent:
 
     def kill(self):
         self.signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(10 * SLOW)
 
     def terminate(self):
         self.signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(15 * SLOW)
 
     # --- policy
 
@@ -461,7 +465,7 @@ class Agent:
     def cli(self, *words, check=True):
         done = subprocess.run([program("partywall"), "--bpffs", self.bpffs, "--control-socket",
                                self.control, "--state-dir", self.folder + "/state", *words],
-                              capture_output=True, text=True, timeout=30)
+                              capture_output=True, text=True, timeout=30 * SLOW)
         if check and done.returncode:
             raise AssertionError(f"partywall {' '.join(words)}: exit {done.returncode}: "
                                  f"{done.stderr}{done.stdout}")
@@ -485,7 +489,7 @@ class Agent:
     def scrape(self):
         """The text of /metrics."""
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=10 * SLOW) as answer:
             return answer.read().decode()
 
     def metric(self, name, **labels):
@@ -498,7 +502,7 @@ class Agent:
         """(status, body) of the agent's own pages."""
         url = f"http://127.0.0.1:{self.metrics_port}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=10 * SLOW) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -12,6 +12,8 @@ declare -A packages=(
   [tests]="libgtest-dev libgmock-dev libbenchmark-dev"
   [demo]="iproute2 util-linux procps ethtool nftables curl iperf3 redis-server redis-tools
     bind9-dnsutils netcat-openbsd tmux prometheus"
+  [vm]="qemu-system-x86 busybox-static xz-utils debian-archive-keyring"
+  [arm64]="g++-aarch64-linux-gnu qemu-system-arm"
   [lint]="clang-format-14 clang-tidy-14 shellcheck"
 )
 

@@ -7,6 +7,7 @@ import socket
 import time
 
 from attackers.servers import family_of
+from slow import scaled
 
 SO_SNDBUFFORCE = 32
 UDP_SEGMENT = 103
@@ -100,7 +101,7 @@ def udp_send_segmented(address, port, segment, count):
         client.sendto(b"s" * segment * count, (address, port))
 
 
-def raw_flood(pipe, target, body, per_second=2000):
+def raw_flood(pipe, target, body, per_second=scaled(2000)):
     """UDP through a raw socket, which no call hook sees: only packets are judged."""
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
     pipe.send("ready")
