@@ -37,13 +37,14 @@ static __always_inline int read_quoted(struct __sk_buff* skb, __u32 at, __u8 fam
     flow->protocol = ip.protocol;
     at += sizeof(ip);
   } else {
-    struct ipv6hdr ip;
+    __u8 head[8];  // in parts: the whole header takes too much of the stack
 
-    if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) || ip.version != 6) return 0;
-    __builtin_memcpy(source, &ip.saddr, 16);
-    __builtin_memcpy(target, &ip.daddr, 16);
-    flow->protocol = ip.nexthdr;
-    at += sizeof(ip);
+    if (bpf_skb_load_bytes(skb, at, head, sizeof(head)) || head[0] >> 4 != 6 ||
+        bpf_skb_load_bytes(skb, at + sizeof(head), source, sizeof(*source)) ||
+        bpf_skb_load_bytes(skb, at + sizeof(head) + sizeof(*source), target, sizeof(*target)))
+      return 0;
+    flow->protocol = head[__builtin_offsetof(struct ipv6hdr, nexthdr)];
+    at += sizeof(struct ipv6hdr);
   }
   if (flow->protocol == IPPROTO_TCP)
     flow->protocol_bit = DECIDE_TCP;
