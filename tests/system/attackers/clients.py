@@ -126,19 +126,20 @@ def checksum(data):
     return ~total & 0xffff
 
 
-def fast_open(address, port, by_connect=False, timeout=3):
+def fast_open(address, port, by_connect=False, timeout=3, payload=b"fast"):
     """Data in the SYN: by sendto(MSG_FASTOPEN) or by the socket option. Waits for the echo."""
     with socket.socket(family_of(address), socket.SOCK_STREAM) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", timeout, 0))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO,
+                          struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6)))
         if by_connect:
             client.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
             client.connect((address, port))
-            client.sendall(b"fast")
+            client.sendall(payload)
         else:
-            client.sendto(b"fast", socket.MSG_FASTOPEN, (address, port))
+            client.sendto(payload, socket.MSG_FASTOPEN, (address, port))
         client.settimeout(timeout)
         try:
-            return client.recv(16) == b"fast"
+            return client.recv(len(payload)) == payload
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, "no echo") from None
 

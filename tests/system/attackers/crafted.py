@@ -44,13 +44,16 @@ def spoof4(source, target, port, payload):
     send4(source, target, [ip4(source, target, 17, udp4(source, target, 4000, port, payload))])
 
 
-def fragments4(source, target, port, payload, first_bytes=16):
-    """One datagram in two hand-made fragments, the first with `first_bytes` of it."""
+def fragment_pair4(source, target, port, payload, first_bytes=16):
+    """One datagram in two fragments, the first with `first_bytes` of it."""
     whole = udp4(source, target, 4000, port, payload)
     assert first_bytes % 8 == 0 and len(whole) > first_bytes
-    send4(source, target,
-          [ip4(source, target, 17, whole[:first_bytes], fragment=0x2000, identity=77),
-           ip4(source, target, 17, whole[first_bytes:], fragment=first_bytes // 8, identity=77)])
+    return [ip4(source, target, 17, whole[:first_bytes], fragment=0x2000, identity=77),
+            ip4(source, target, 17, whole[first_bytes:], fragment=first_bytes // 8, identity=77)]
+
+
+def fragments4(source, target, port, payload, first_bytes=16):
+    send4(source, target, fragment_pair4(source, target, port, payload, first_bytes))
 
 
 def options4(source, target, port, payload):
@@ -111,9 +114,44 @@ def extension6(source, target, port, payload, headers=(60,)):
     send6(target, [ip6(source, target, chain[0], body)])
 
 
-def fragments6(source, target, port, payload):
+def fragment_pair6(source, target, port, payload):
     whole = udp6(source, target, 4000, port, payload)
     cut = 16
-    send6(target, [
-        ip6(source, target, 44, struct.pack("!BBHI", 17, 0, 1, 99) + whole[:cut]),
-        ip6(source, target, 44, struct.pack("!BBHI", 17, 0, cut, 99) + whole[cut:])])
+    return [ip6(source, target, 44, struct.pack("!BBHI", 17, 0, 1, 99) + whole[:cut]),
+            ip6(source, target, 44, struct.pack("!BBHI", 17, 0, cut, 99) + whole[cut:])]
+
+
+def fragments6(source, target, port, payload):
+    send6(target, fragment_pair6(source, target, port, payload))
+
+
+def each4(source, target, packets):
+    """send4 of one packet after the other, also when one is refused."""
+    for packet in packets:
+        try:
+            send4(source, target, [packet])
+        except PermissionError:
+            pass
+
+
+def each6(target, packets):
+    for packet in packets:
+        try:
+            send6(target, [packet])
+        except PermissionError:
+            pass
+
+
+def transparent(source, target, port, payload):
+    """A datagram from an address that the host does not have."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.IPPROTO_IP, 19, 1)  # IP_TRANSPARENT
+        client.bind((source, 0))
+        client.sendto(payload, (target, port))
+
+
+def source_routed4(source, first_hop, final, port, payload):
+    """Goes to the first hop, which is asked to send it on to the final target."""
+    option = bytes([131, 7, 4]) + socket.inet_aton(final) + b"\0"
+    body = udp4(source, final, 4000, port, payload)
+    send4(source, first_hop, [ip4(source, first_hop, 17, body, options=option)])

@@ -1,0 +1,210 @@
+# tests/adversarial/packets_test.py: packets that no honest socket sends: rows 1 to 14 and 18 of the catalogue,
+# between workloads that the node routes.
+import socket
+import struct
+import unittest
+
+from rows import CLOSED, OPEN, Rows
+from attackers import clients, crafted, frames, xdp
+
+EDGE = ("both_planes", "edge_alone")
+RAW = ("net_raw",)
+
+
+def denied(reason, count=1, tenant="a", direction="egress"):
+    return {(tenant, direction, reason): count}
+
+
+class PacketsTest(Rows, unittest.TestCase):
+    """a may talk to b on OPEN, and to nobody else."""
+
+    @classmethod
+    def prepare(cls):
+        cls.gateway = cls.world.gateway_mac("a")
+
+
+row = PacketsTest.row
+
+
+# --- past the IP layer: no socket hook sees them
+
+@row(1, denied("tenant_floor"), legs=EDGE)
+def af_packet(scene):
+    scene.attack(frames.send_frames, [frames.datagram4(
+        scene.a.v4, scene.c.v4, CLOSED, scene.token)], scene.test.gateway, needs=RAW)
+
+
+@row(1, denied("tenant_floor"), legs=EDGE)
+def af_packet_v6(scene):
+    scene.attack(frames.send_frames, [frames.datagram6(
+        scene.a.v6, scene.c.v6, CLOSED, scene.token)], scene.test.gateway, frames.IP6, needs=RAW)
+
+
+@row(1, denied("tenant_port"), legs=EDGE, at="b")
+def af_packet_to_a_closed_port(scene):
+    scene.attack(frames.send_frames, [frames.datagram4(
+        scene.a.v4, scene.b.v4, CLOSED, scene.token)], scene.test.gateway, needs=RAW)
+
+
+@row(2, denied("tenant_floor"), legs=EDGE)
+def af_packet_past_the_queue(scene):
+    scene.attack(frames.send_frames, [frames.datagram4(
+        scene.a.v4, scene.c.v4, CLOSED, scene.token)], scene.test.gateway, frames.IP4, None, True,
+        needs=RAW)
+
+
+@row(3, denied("tenant_floor"), legs=EDGE)
+def af_xdp(scene):
+    scene.attack(xdp.send_one, frames.datagram4(scene.a.v4, scene.c.v4, CLOSED, scene.token),
+                 scene.test.gateway, needs=RAW)
+
+
+@row(4, denied("link_address"), legs=EDGE, at="b")
+def foreign_mac(scene):
+    """To a port that is open: only the link address is wrong."""
+    scene.attack(frames.send_frames, [frames.datagram4(
+        scene.a.v4, scene.b.v4, OPEN, scene.token)], scene.test.gateway, frames.IP4,
+        b"\x02\0\0\0\0\x77", needs=RAW)
+
+
+@row(4, denied("source_address"), legs=EDGE, at="b")
+def foreign_source_in_a_frame(scene):
+    scene.attack(frames.send_frames, [frames.datagram4(
+        scene.c.v4, scene.b.v4, OPEN, scene.token)], scene.test.gateway, needs=RAW)
+
+
+# --- raw sockets
+
+@row(5, denied("source_address"), at="b")
+def raw_foreign_source(scene):
+    scene.attack(crafted.spoof4, scene.c.v4, scene.b.v4, OPEN, scene.token, needs=RAW)
+
+
+@row(5, denied("source_address"), at="b")
+def raw_source_of_the_world(scene):
+    scene.attack(crafted.spoof4, "10.77.9.77", scene.b.v4, OPEN, scene.token, needs=RAW)
+
+
+@row(5, denied("source_address"), at="b")
+def raw_foreign_source_v6(scene):
+    scene.attack(crafted.spoof6, scene.c.v6, scene.b.v6, OPEN, scene.token, needs=RAW)
+
+
+@row(6, denied("tenant_floor"))
+def raw_connect(scene):
+    body = crafted.udp4(scene.a.v4, scene.c.v4, 4000, CLOSED, scene.token)
+    scene.attack(crafted.raw4_connected, scene.c.v4, 17, body, needs=RAW)
+
+
+@row(7, denied("tenant_floor"), by="frame")
+def ping_socket(scene):
+    scene.attack(ping_with, scene.c.v4, scene.token)
+
+
+@row(7, denied("tenant_floor"), by="frame")
+def ping_socket_v6(scene):
+    scene.attack(ping_with, scene.c.v6, scene.token)
+
+
+def ping_with(address, token):
+    v6 = ":" in address
+    with socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM,
+                       socket.IPPROTO_ICMPV6 if v6 else socket.IPPROTO_ICMP) as client:
+        client.sendto(struct.pack("!BBHHH", 128 if v6 else 8, 0, 0, 0, 1) + token, (address, 0))
+
+
+@row(8, {"cgroup_plane": {("a", "calls", "source_address"): 1},
+         "both_planes": {("a", "calls", "source_address"): 1},
+         "edge_alone": denied("source_address")}, at="b")
+def transparent_source(scene):
+    scene.attack(crafted.transparent, scene.c.v4, scene.b.v4, OPEN, scene.token, needs=RAW)
+
+
+# --- what hides the ports
+
+@row(9, denied("tenant_port"), at="b")
+def extension_headers(scene):
+    scene.attack(crafted.extension6, scene.a.v6, scene.b.v6, CLOSED, scene.token, (0, 60),
+                 needs=RAW)
+
+
+@row(9, denied("extension_header"), at="b")
+def many_extension_headers(scene):
+    scene.attack(crafted.extension6, scene.a.v6, scene.b.v6, OPEN, scene.token, (60,) * 7,
+                 needs=RAW)
+
+
+@row(9, {"cgroup_plane": denied("fragment", 2), "both_planes": denied("fragment", 2),
+         "edge_alone": {("a", "egress", "tenant_port"): 1, ("a", "egress", "fragment"): 1}}, at="b")
+def fragments_v6(scene):
+    scene.attack(crafted.each6, scene.b.v6, crafted.fragment_pair6(
+        scene.a.v6, scene.b.v6, CLOSED, scene.token + b"........"), needs=RAW)
+
+
+@row(10, denied("fragment"), at="b", by="frame")
+def later_fragment_alone(scene):
+    """Its payload looks like a header with an open port."""
+    later = crafted.ip4(scene.a.v4, scene.b.v4, 17, struct.pack("!HHHH", 4000, OPEN, 64, 0) +
+                        scene.token, fragment=5, identity=78)
+    scene.attack(crafted.each4, scene.a.v4, scene.b.v4, [later], needs=RAW)
+
+
+@row(11, {"cgroup_plane": denied("fragment", 2), "both_planes": denied("fragment", 2),
+          "edge_alone": {("a", "egress", "tenant_port"): 1, ("a", "egress", "fragment"): 1}}, at="b")
+def tiny_first_fragment(scene):
+    scene.attack(crafted.each4, scene.a.v4, scene.b.v4, crafted.fragment_pair4(
+        scene.a.v4, scene.b.v4, CLOSED, scene.token, 8), needs=RAW)
+
+
+@row(12, {"cgroup_plane": {("a", "calls", "tenant_port"): 1},
+          "both_planes": {("a", "calls", "tenant_port"): 1},
+          "edge_alone": {("a", "egress", "tenant_port"): 1, ("a", "egress", "fragment"): 3}},
+     at="b")
+def datagram_that_the_kernel_fragments(scene):
+    """5,000 bytes: four fragments, of which only the first has ports."""
+    scene.attack(clients.udp_send_strict, scene.b.v4, CLOSED, (scene.token * 300)[:5000])
+
+
+@row(13, denied("ip_options"), at="b")
+def options_by_setsockopt(scene):
+    scene.attack(crafted.options_by_setsockopt, scene.b.v4, OPEN, scene.token)
+
+
+@row(13, denied("ip_options"), at="b")
+def options_by_cmsg(scene):
+    scene.attack(crafted.options_by_cmsg, scene.b.v4, OPEN, scene.token)
+
+
+@row(13, denied("ip_options"), at="b")
+def options_by_hand(scene):
+    scene.attack(crafted.options4, scene.a.v4, scene.b.v4, OPEN, scene.token, needs=RAW)
+
+
+@row(14, denied("ip_options"))
+def source_route(scene):
+    """The node is asked to send it on to c: who looks at the target alone sees the node."""
+    scene.attack(crafted.source_routed4, scene.a.v4, "10.77.1.1", scene.c.v4, CLOSED, scene.token,
+                 needs=RAW)
+
+
+# --- other protocols
+
+def raw_protocol(number):
+    def play(scene):
+        scene.attack(crafted.raw4, scene.b.v4, number, scene.token, needs=RAW)
+    return play
+
+
+for name, number in (("sctp", 132), ("dccp", 33), ("udp_lite", 136), ("unknown_protocol", 253)):
+    play = raw_protocol(number)
+    play.__name__ = "raw_" + name
+    row(18, denied("protocol"), at="b", by="frame")(play)
+
+for name, number in (("ipip", 4), ("sit", 41), ("gre", 47), ("esp", 50), ("ah", 51)):
+    play = raw_protocol(number)
+    play.__name__ = f"raw_{name}"
+    row(15, denied("tunnel"), at="b", by="frame", legs=EDGE)(play)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
