@@ -81,6 +81,11 @@ class Scene:
         return self.world.place(name if self.inside and name not in ("world", "node") else None,
                                 name)
 
+    @property
+    def outsider(self):
+        """A process of no tenant, on another host."""
+        return self.world.place(None, "world")
+
     def of(self, tenant, host):
         """The place of a tenant's workload on another host; or of a process that is nobody's."""
         return self.world.place(tenant if self.inside else None, host)
@@ -88,9 +93,13 @@ class Scene:
     def attack(self, function, *args, needs=(), place=None):
         """Runs function(*args) at a, with these capabilities and no others. To be refused, or to get
         no answer, is no error."""
+        return self.attack_as_root(privileges.with_only, needs, function, *args, place=place)
+
+    def attack_as_root(self, function, *args, place=None):
+        """For what the runtime does to a workload, and functions that give up privileges themselves."""
         try:
-            return (place or self.a).run(privileges.with_only, needs, function, *args)
-        except (PermissionError, TimeoutError, BlockingIOError):
+            return (place or self.a).run(function, *args)
+        except (PermissionError, TimeoutError, BlockingIOError, ConnectionRefusedError):
             return None
 
     def start(self, place, function, *args):
@@ -100,9 +109,22 @@ class Scene:
         child.port = child.hear()
         return child
 
+    def channel(self):
+        """A pair of Unix sockets over which a socket can be handed on."""
+        ends = socket.socketpair()
+        self.children += [Closed(end) for end in ends]
+        return ends
+
     def end(self):
         for child in self.children:
             child.end()
+
+
+class Closed:
+    """Something that is closed at the end of the attack."""
+
+    def __init__(self, what):
+        self.end = what.close
 
 
 def refusals(usage):
@@ -266,7 +288,11 @@ class Rows:
             time.sleep(0.01)
         after, lost_after = self.heart.ask("beat")
         if row.held:
-            self.assertEqual((0, 0), self.arrived(row, scene), f"arrived at {row.at}: {leg}")
+            on_wire, in_sockets = self.arrived(row, scene)
+            self.assertEqual(0, in_sockets, f"in sockets of {row.at}: {leg}")
+            # Without the edge, what the receiver's rules refuse is on its wire already.
+            if edge or not any(direction == "ingress" for _, direction, _ in expected):
+                self.assertEqual(0, on_wire, f"on the wire of {row.at}: {leg}")
         else:
             wait_until(lambda: all(self.arrived(row, scene)), 3, "what is said not to be held")
         self.assertEqual(expected, grown())

@@ -40,10 +40,13 @@ class NodeWorld(World):
         """Of what a workload sends its packets to."""
         raise NotImplementedError
 
+    def feed(self, namespace, text, *command):
+        """Runs a program there that reads its orders from standard input."""
+        run("nsenter", f"--net={self.netns_path(namespace)}", *command, input=text)
+
     def batch(self, namespace, *lines):
         """ip commands, in one process."""
-        run("nsenter", f"--net={self.netns_path(namespace)}", "ip", "-batch", "-",
-            input="\n".join(lines) + "\n")
+        self.feed(namespace, "\n".join(lines) + "\n", "ip", "-batch", "-")
 
 
 class RoutedWorld(NodeWorld):
