@@ -7,7 +7,7 @@ import struct
 import unittest
 
 from rows import CLOSED, Rows
-from attackers import clients, uring
+from attackers import clients, floods, uring
 
 BRIEF = 50  # processes
 ONE_SYN = 0.9  # seconds: before the second one is sent
@@ -109,6 +109,12 @@ def io_uring_kernel_thread(scene):
 @row(23, denied())
 def io_uring_message_by_kernel_thread(scene):
     scene.attack(uring.send_message, scene.c.v4, CLOSED, scene.token, True)
+
+
+@row(44, denied(1, 20))
+def super_packet(scene):
+    """Twenty datagrams in one send, which stay together on their way through the node."""
+    scene.attack(floods.udp_send_segmented, scene.c.v4, CLOSED, 100, 20, scene.token)
 
 
 @row(49, denied(BRIEF, BRIEF))

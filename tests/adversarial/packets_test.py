@@ -1,14 +1,19 @@
 # tests/adversarial/packets_test.py: packets that no honest socket sends: rows 1 to 14 and 18 of the catalogue,
 # between workloads that the node routes.
+import errno
 import socket
 import struct
 import unittest
 
 from rows import CLOSED, OPEN, Rows
-from attackers import clients, crafted, frames, xdp
+from attackers import clients, crafted, frames, privileges, xdp
+from netlink import Netlink
+from partywall import CLONE_NEWNET, LIBC
 
 EDGE = ("both_planes", "edge_alone")
 RAW = ("net_raw",)
+NEW_USER = 0x10000000
+IPPROTO_SCTP, SCTP_INIT = 132, 1
 
 
 def denied(reason, count=1, tenant="a", direction="egress"):
@@ -21,6 +26,36 @@ class PacketsTest(Rows, unittest.TestCase):
     @classmethod
     def prepare(cls):
         cls.gateway = cls.world.gateway_mac("a")
+
+    def test_47_user_namespace(self):
+        """Being root in a user namespace of one's own is worth nothing on the interface; the same frame
+        with the capability in the namespace that owns the interface is row 1, and arrives."""
+        control = [one for one in self.rows if one.play is af_packet]
+        self.assert_tested(control[0])
+        a = self.world.place("a", "a")
+        token = self.new_token()
+        self.clear()
+        frame = [frames.datagram4(a.v4, self.world.hosts["c"][0], CLOSED, token)]
+        for flags, device, wanted in ((NEW_USER, "eth0", errno.EPERM),
+                                      (NEW_USER | CLONE_NEWNET, "lo", None)):
+            said = a.run(in_user_namespace, flags, frames.send_frames, frame, self.gateway,
+                         frames.IP4, None, False, device)
+            self.assertIn(said, (wanted, "no user namespaces"))
+        self.assertEqual([], [one for one in self.posts["c"].ask("frames") if token in one])
+
+
+def in_user_namespace(flags, function, *args):
+    """The errno of the function as nobody who has become root of new namespaces; None: it succeeded."""
+    privileges.keep_only()
+    if LIBC.unshare(flags):
+        return "no user namespaces"  # some kernels let only root make them
+    if flags & CLONE_NEWNET:
+        Netlink().up("lo")
+    try:
+        function(*args)
+        return None
+    except OSError as error:
+        return error.errno
 
 
 row = PacketsTest.row
@@ -189,21 +224,53 @@ def source_route(scene):
 
 # --- other protocols
 
-def raw_protocol(number):
+def raw_protocols(number):
     def play(scene):
         scene.attack(crafted.raw4, scene.b.v4, number, scene.token, needs=RAW)
     return play
 
 
-for name, number in (("sctp", 132), ("dccp", 33), ("udp_lite", 136), ("unknown_protocol", 253)):
-    play = raw_protocol(number)
+for name, number in (("sctp", 132), ("dccp", 33), ("udp_lite", 136), ("ah", 51), ("unknown_protocol", 253)):
+    play = raw_protocols(number)
     play.__name__ = "raw_" + name
     row(18, denied("protocol"), at="b", by="frame")(play)
 
-for name, number in (("ipip", 4), ("sit", 41), ("gre", 47), ("esp", 50), ("ah", 51)):
-    play = raw_protocol(number)
+for name, number in (("ipip", 4), ("sit", 41), ("gre", 47), ("esp", 50)):
+    play = raw_protocols(number)
     play.__name__ = f"raw_{name}"
-    row(15, denied("tunnel"), at="b", by="frame", legs=EDGE)(play)
+    row(15, denied("tunnel"), at="b", by="frame")(play)
+
+
+def sctp_association(scene):
+    """The first chunk of one; nobody has to listen."""
+    scene.attack(sctp_connect, scene.b.v4, OPEN)
+
+
+def sctp_connect(address, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP) as client:
+        client.setblocking(False)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
+        client.connect((address, port))
+
+
+def first_chunks(where, token):
+    found = sum(frame[12:14] == b"\x08\0" and frame[23] == IPPROTO_SCTP and frame[46] == SCTP_INIT
+                for frame in where.ask("frames"))
+    return found, found
+
+
+def has_sctp():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP).close()
+        return True
+    except OSError:
+        return False
+
+
+if has_sctp():
+    row(18, denied("protocol"), at="b", probe=first_chunks)(sctp_association)
+else:
+    print("row 18: SCTP sockets are not on this kernel", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../system"))
 
-from attackers import post, privileges  # noqa: E402
+from attackers import clients, post, privileges  # noqa: E402
 from edge_world import SLOW, NodeAgent, RoutedWorld  # noqa: E402
 from partywall import tenants, wait_until  # noqa: E402
 
@@ -264,8 +264,14 @@ class Rows:
         """Every tenant has said something, so that its interface is known to be its."""
         for host in cls.hosts:
             if host != "world":
-                cls.world.place(host, host).run(greet, cls.world.hosts[host][0])
+                cls.greet(host)
         cls.heart.ask("beat")
+
+    @classmethod
+    def greet(cls, host):
+        """To the gateway's discard port."""
+        place = cls.world.place(host, host)
+        place.run(clients.udp_send, place.v4[:place.v4.rindex(".")] + ".1", 9, b"hello")
 
     def judge(self, row, leg, edge, inside):
         self.assert_tested(row)
@@ -298,12 +304,3 @@ class Rows:
         self.assertEqual(expected, grown())
         self.assertEqual(lost, lost_after, "the honest flow lost something")
         self.assertGreater(after, answered, "the honest flow went on")
-
-
-def greet(address):
-    """A datagram to oneself would not leave: this one goes to the gateway's discard port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        try:
-            client.sendto(b"hello", (address[:address.rindex(".")] + ".1", 9))
-        except OSError:
-            pass

@@ -176,7 +176,7 @@ def as_thread_of(folder, *args):
     clients.udp_send_strict(*args)
 
 
-def own_program(flags):
+def own_programs(flags):
     """a attaches a program to its own cgroup that lets every packet pass."""
     def play(scene):
         own = scene.world.place("a/own", "a")
@@ -190,7 +190,7 @@ def own_program(flags):
 
 
 for name, flags in (("that_may_be_overridden", 1), ("among_many", squatter.ALLOW_MULTI)):
-    attack = own_program(flags)
+    attack = own_programs(flags)
     attack.__name__ = "own_program_" + name
     row(31, denied(), legs=CGROUP_PLANE)(attack)
 

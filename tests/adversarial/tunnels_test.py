@@ -10,11 +10,12 @@ import unittest
 from rows import CLOSED, OPEN, Rows
 from attackers import clients, crafted, frames, privileges
 from edge_world import quick_sysctl
+from netlink import Netlink
 
 EDGE = ("both_planes", "edge_alone")
 ADMIN = ("net_admin", "net_raw")
 SETIFF, IFF_TUN, IFF_NO_PI = 0x400454ca, 1, 0x1000
-PEER_INSIDE = "192.168.77.2"
+INNER, PEER_INSIDE = "10.77.1.77", "192.168.77.2"  # a's own, and nobody's
 
 
 def denied(reason, count=1, tenant="a"):
@@ -29,10 +30,15 @@ class TunnelsTest(Rows, unittest.TestCase):
         cls.gateway = cls.world.gateway_mac("a")
         cls.world.add_link("a", 6, device="eth1", default=False)
         cls.second_gateway = cls.world.mac("node", "pw-a-eth1")
+        if NETKIT:
+            add_netkit(cls.world)
 
     @classmethod
     def settle(cls):
-        """a's second interface is known to be its, too."""
+        """a's other interfaces are known to be its, too."""
+        if NETKIT:
+            cls.world.place("a", "a").run(through_interface, "nk0", cls.world.hosts["a"][0],
+                                          "10.77.7.1", CLOSED, b"hello")
         cls.world.place("a", "a").run(second_interface_frame, cls.second_gateway, cls.world.hosts["a"][0], "10.77.6.1",
                                       b"hello")
         super().settle()
@@ -62,7 +68,8 @@ def tunnel(kind, remote, local):
     """A device of that kind with a neighbour that needs no resolution: one datagram, one packet."""
     more = " id 77 dstport 4789 noudpcsum" if kind == "vxlan" else ""
     lines = [f"link add tun77 type {kind}{more} local {local} remote {remote}",
-             "addr add 192.168.77.1/24 dev tun77", "link set tun77 up"]
+             f"addr add {INNER}/32 dev tun77", "link set tun77 up",
+             f"route add {PEER_INSIDE}/32 dev tun77 src {INNER}"]
     if kind == "vxlan":
         lines.append(f"neigh add {PEER_INSIDE} lladdr 02:00:00:00:77:02 dev tun77 nud permanent")
     return lines
@@ -79,7 +86,7 @@ def quiet_v6(setup, *args):
 
 # --- tunnels
 
-@row(15, denied("tunnel"), legs=EDGE, by="frame")
+@row(15, denied("tenant_floor"), legs=EDGE, by="frame")
 def vxlan(scene):
     """The socket's hook sees the inner packet alone, which goes to an address of nobody's."""
     scene.attack(quiet_v6, tunnel("vxlan", scene.c.v4, scene.a.v4), PEER_INSIDE, CLOSED,
@@ -93,16 +100,18 @@ def vxlan_to_the_world(scene):
                  CLOSED, scene.token, needs=ADMIN)
 
 
-def tunnel_port(number):
+def tunnel_ports(number):
     def play(scene):
         scene.attack(clients.udp_send_strict, scene.world.hosts["world"][0], number, scene.token)
     return play
 
 
+CALL = {("a", "calls", "tunnel"): 1}
 for name, number in (("vxlan", 4789), ("flannel", 8472), ("geneve", 6081)):
-    attack = tunnel_port(number)
+    attack = tunnel_ports(number)
     attack.__name__ = f"datagram_to_the_port_of_{name}"
-    row(15, denied("tunnel"), legs=EDGE, by="frame", at="world")(attack)
+    row(15, {"cgroup_plane": CALL, "both_planes": CALL, "edge_alone": denied("tunnel")}, by="frame",
+        at="world")(attack)
 
 
 def has_device(kind):
@@ -116,23 +125,23 @@ def has_device(kind):
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-def tunnel_device(kind):
+def tunnel_devices(kind):
     def play(scene):
-        scene.attack(quiet_v6, tunnel(kind, scene.c.v4, scene.a.v4), PEER_INSIDE, CLOSED,
-                     scene.token, needs=ADMIN)
+        scene.attack(quiet_v6, tunnel(kind, scene.world.hosts["world"][0], scene.a.v4), PEER_INSIDE,
+                     CLOSED, scene.token, needs=ADMIN)
     return play
 
 
 for kind in ("ipip", "gre"):
     if has_device(f"{kind} local 192.0.2.1 remote 192.0.2.2"):
-        attack = tunnel_device(kind)
+        attack = tunnel_devices(kind)
         attack.__name__ = kind + "_device"
-        row(15, denied("tunnel"), legs=EDGE, by="frame")(attack)
+        row(15, denied("tunnel"), legs=EDGE, by="frame", at="world")(attack)
     else:
         print(f"row 15: {kind} devices are not on this kernel", flush=True)
 
 
-def inner_packet(number):
+def inner_packets(number):
     """An IP tunnel without a device: a raw socket of the outer protocol."""
     def play(scene):
         inner = frames.datagram4("10.77.3.1", scene.c.v4, CLOSED, scene.token)
@@ -142,7 +151,7 @@ def inner_packet(number):
 
 
 for name, number in (("ipip", 4), ("gre", 47)):
-    attack = inner_packet(number)
+    attack = inner_packets(number)
     attack.__name__ = name + "_to_the_world_by_hand"
     row(15, denied("tunnel"), legs=EDGE, by="frame", at="world")(attack)
 
@@ -204,6 +213,55 @@ def second_interface(scene):
 def second_interface_frame(gateway, source, address, payload):
     frames.send_frames([frames.datagram4(source, address, CLOSED, payload)], gateway, frames.IP4,
                        None, False, "eth1")
+
+
+def add_netkit(world):
+    """A pair of devices that are no veth, and whose packets have no link header."""
+    peer = os.open(world.netns_path("a"), os.O_RDONLY)
+    world.place_in_node(make_netkit, "pw-a-nk0", "nk0", peer)
+    os.close(peer)
+    world.batch("node", "addr add 10.77.7.1/24 dev pw-a-nk0", "link set pw-a-nk0 up")
+    world.batch("a", "link set nk0 up")
+
+
+def make_netkit(name, peer_name, peer_netns):
+    netlink = Netlink()
+    netlink.pair("netkit", name, peer_name, peer_netns)
+    netlink.close()
+
+
+def through_interface(device, source, target, port, payload):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        client.bind((source, 0))
+        client.sendto(payload, (target, port))
+
+
+def netkit_interface(scene):
+    scene.attack(through_interface, "nk0", scene.a.v4, scene.c.v4, CLOSED, scene.token, needs=ADMIN)
+
+
+def has_netkit():
+    name = f"pw-probe-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    peer = os.open("/run/netns/" + name, os.O_RDONLY)
+    try:
+        make_netkit("pwprobe0", "pwprobe1", peer)
+        subprocess.run(["ip", "link", "del", "pwprobe0"], check=True)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(peer)
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+NETKIT = has_netkit()
+if NETKIT:
+    row(17, {"both_planes": {("a", "calls", "tenant_floor"): 1}, "edge_alone": denied("tenant_floor")},
+        legs=EDGE)(netkit_interface)
+else:
+    print("row 17: netkit is not on this kernel", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 # (pw-<host>) is in the node's namespace. Routed, as most container networks are, or bridged.
 import json
 import os
-import socket
-import subprocess
-import urllib.request
 
-from partywall import Agent, World, program, run
+from partywall import Agent, World, run
 
 SLOW = float(os.environ.get("PARTYWALL_SLOW", "1"))  # emulated machines are slower by this
 # host -> third part of its network 10.77.x.0/24 and fd77:0:0:x::/64. "world" is behind the uplink.
@@ -106,14 +103,24 @@ class BridgedWorld(NodeWorld):
 
     node = "bridge"
 
+    def _build(self, hosts):
+        self.hosts[self.node] = ("", "")
+        super()._build(hosts)
+
     def gateway_mac(self, host):
         raise AssertionError("there is no gateway on the bridge: frames go to the peer's own MAC")
 
 
 class NodeAgent(Agent):
-    """A partywalld in the node's network namespace."""
+    """A partywalld in the node's network namespace, where its HTTP pages are, too."""
 
     def __init__(self, world, policy, *flags):
         super().__init__(world, policy, *flags)
-        self.netns = world.netns_path(world.node)
-        self.prefix = ("nsenter", f"--net={self.netns}")
+        self.at = world.place(None, world.node)
+        self.prefix = ("nsenter", f"--net={self.at.netns}")
+
+    def scrape(self):
+        return self.at.run(super().scrape)
+
+    def http(self, path):
+        return self.at.run(super().http, path)

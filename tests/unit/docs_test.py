@@ -200,6 +200,47 @@ class ArchitectureTest(unittest.TestCase):
         self.assertEqual(objects, {row[0] for row in table_rows("Programs", page)})
 
 
+class SecurityModelTest(unittest.TestCase):
+    """The catalogue of attacks has 52 rows; each names tests, and they exist."""
+
+    def rows(self):
+        page = (ROOT / "docs/security-model.md").read_text()
+        for line in page.splitlines():
+            found = re.match(r"\| (\d+) \|.*\|([^|]*)\|$", line)
+            if found:
+                yield int(found.group(1)), re.findall(r"`([\w/]+)\.(\w+)`", found.group(2))
+
+    def functions(self, file):
+        """name -> number of the row that the function is decorated with, "" without one."""
+        path = ROOT / "tests" / (file if "/" in file else "adversarial/" + file)
+        found, row = {}, ""
+        for line in path.with_suffix(".py").read_text().splitlines():
+            if line.startswith("@row("):
+                row = re.match(r"@row\((\d+)", line).group(1)
+            named = re.match(r" *def (\w+)\(", line)
+            if named:
+                found[named.group(1)] = row
+                row = ""
+        return found
+
+    def test_every_row_names_tests_that_exist(self):
+        rows = list(self.rows())
+        self.assertEqual(list(range(1, 53)), [number for number, _ in rows])
+        for number, tests in rows:
+            self.assertTrue(tests, f"row {number} names no test")
+            for file, name in tests:
+                functions = self.functions(file)
+                self.assertIn(name, functions, f"row {number}: {file}")
+                self.assertIn(functions[name], ("", str(number)), f"{file}.{name}")
+
+    def test_every_attack_is_in_the_table(self):
+        told = {name for _, tests in self.rows() for _, name in tests}
+        for file in (ROOT / "tests/adversarial").glob("*_test.py"):
+            for name, row in self.functions(file.stem).items():
+                if row:
+                    self.assertIn(name, told, file.name)
+
+
 class LinksTest(unittest.TestCase):
     def test_each_link_leads_to_a_file_and_a_heading(self):
         for page in PAGES:

@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import socket
+import struct
 import time
 
 from attackers.servers import family_of
@@ -12,6 +13,7 @@ from slow import scaled
 SO_SNDBUFFORCE = 32
 UDP_SEGMENT = 103
 TCP_CONGESTION = 13
+SO_MAX_PACING_RATE, SO_TXTIME = 47, 61
 
 
 def udp_flood(pipe, address, port, size=1400, seconds=None, per_second=None, cpu=None, segment=0):
@@ -94,11 +96,12 @@ def tcp_send_exactly(address, port, size, max_segment=None, congestion="cubic"):
         return client.recv(1) == b""
 
 
-def udp_send_segmented(address, port, segment, count):
-    """One super-packet of `count` datagrams by UDP_SEGMENT. The kernel or the device cuts it."""
+def udp_send_segmented(address, port, segment, count, begin=b""):
+    """One super-packet of `count` datagrams by UDP_SEGMENT, each of which begins with `begin`. The
+    kernel or the device cuts it."""
     with socket.socket(family_of(address), socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
-        client.sendto(b"s" * segment * count, (address, port))
+        client.sendto(begin.ljust(segment, b"s") * count, (address, port))
 
 
 def raw_flood(pipe, target, body, per_second=scaled(2000)):
@@ -134,3 +137,25 @@ def call_flood(pipe, address, port, count=None):
         except PermissionError:
             refused += 1
     return refused
+
+
+def steered_flood(address, port, seconds, size=1400):
+    """UDP that asks for a priority, a mark and a departure time of its own. Needs CAP_NET_ADMIN."""
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 8 << 20)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_PRIORITY, 7)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 0xdead)
+        client.setsockopt(socket.SOL_SOCKET, SO_TXTIME, struct.pack("=iI", time.CLOCK_MONOTONIC, 0))
+        client.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, b"\xff" * 4)
+        end = time.monotonic() + seconds
+        sent = 0
+        while time.monotonic() < end:
+            leave = struct.pack("=Q", time.monotonic_ns() - 1_000_000)
+            try:
+                client.sendmsg([b"u" * size], [(socket.SOL_SOCKET, SO_TXTIME, leave)], 0,
+                               (address, port))
+                sent += 1
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOBUFS):
+                    raise
+        return sent

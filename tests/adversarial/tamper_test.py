@@ -1,0 +1,168 @@
+# tests/adversarial/tamper_test.py: who takes the wall itself away: rows 50 to 52 of the catalogue. What cannot be
+# prevented is noticed within 5 seconds, mended and told.
+import ctypes
+import errno
+import os
+import signal
+import socket
+import time
+import unittest
+
+from rows import CLOSED, MARK_MASK, OPEN, POLICY
+from attackers import clients, frames, post, privileges, squatter
+from edge_world import NodeAgent, RoutedWorld
+from partywall import run, wait_until
+
+MENDED = 5  # seconds, at the most
+OBJ_GET, PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, LINK_GET_NEXT_ID, LINK_DETACH = 7, 11, 13, 31, 34
+
+
+def open_pin(path):
+    """A handle of what is pinned there. OSError when one may not."""
+    name = ctypes.create_string_buffer(path.encode())
+    return squatter.bpf(OBJ_GET, (ctypes.addressof(name), 8), (0, 4), (0, 4))
+
+
+def detach(paths):
+    """Detaches each link; how many were."""
+    count = 0
+    for path in paths:
+        handle = open_pin(path)
+        try:
+            squatter.bpf(LINK_DETACH, (handle, 4))
+            count += 1
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:  # of kinds that cannot be: tracing
+                raise
+        finally:
+            os.close(handle)
+    return count
+
+
+class TamperTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if os.geteuid():
+            raise AssertionError("these tests make cgroups and namespaces: run as root")
+        cls.world = RoutedWorld(("a", "b", "c", "world"))
+        cls.addClassCleanup(cls.world.close)
+        cls.a, cls.b, cls.c = (cls.world.place(name, name) for name in "abc")
+        cls.node = cls.world.place(None, cls.world.node)
+        cls.receiver = cls.c.start(post.listen)
+        cls.receiver.hear()
+        cls.b.start(post.listen).hear()
+        cls.gateway = cls.world.gateway_mac("a")
+        cls.agent = NodeAgent(cls.world, POLICY, "--edge-interfaces", "pw-*", "--edge-mark-mask",
+                              MARK_MASK)
+        cls.agent.start()
+        cls.tokens = 0
+
+    # --- helpers
+
+    def leaks(self, by_frame):
+        """Whether a's datagram arrives at c."""
+        type(self).tokens += 1
+        token = b"tampered-%04d" % self.tokens
+        if by_frame:
+            self.a.run(frames.send_frames, [frames.datagram4(self.a.v4, self.c.v4, CLOSED, token)],
+                       self.gateway)
+        else:
+            self.a.run(clients.udp_send, self.c.v4, CLOSED, token)
+        # What is sent to b afterwards is answered: by then the first would have arrived.
+        self.assertTrue(self.a.run(clients.udp_ask, self.b.v4, OPEN))
+        return any(token in frame for frame in self.receiver.ask("frames"))
+
+    def links(self):
+        return [os.path.join(folder, name) for folder, _, names in os.walk(self.agent.bpffs)
+                if "links" in folder for name in names]
+
+    def assert_tamper(self, tamper, by_frame):
+        """The wall stands; without the agent looking on, tampering opens it; with it, it is mended."""
+        self.assertFalse(self.leaks(by_frame))
+        repairs = self.repairs()
+        self.agent.signal(signal.SIGSTOP)
+        try:
+            tamper()
+            self.assertTrue(self.leaks(by_frame), "control: the wall is open")
+        finally:
+            self.agent.signal(signal.SIGCONT)
+        begin = time.monotonic()
+        wait_until(lambda: self.is_mended(by_frame), MENDED, "the wall stands again")
+        print(f"  mended {time.monotonic() - begin:.2f} s after the agent could see it", flush=True)
+        wait_until(lambda: self.repairs() > repairs, MENDED, "the metric tells")
+        self.assertIn("detached", self.agent.log())
+        wait_until(lambda: self.agent.cli("doctor", check=False).returncode == 0, MENDED,
+                   "doctor finds nothing")
+
+    def is_mended(self, by_frame):
+        try:
+            return not self.leaks(by_frame)
+        except OSError:  # while half of it stands, an answer may be lost
+            return False
+
+    def repairs(self):
+        return self.agent.metric("partywall_repairs_total") or 0
+
+    # --- rows
+
+    def test_50_uid_0_without_a_capability(self):
+        """The folder of the pins is root's, and that is all that uid 0 needs."""
+        def tamper():
+            count = self.node.run(as_uid_0, detach, self.links())
+            self.assertGreater(count, 1)
+        for by_frame in (False, True):
+            self.assert_tamper(tamper, by_frame)
+
+    def test_50_a_workload_that_is_not_uid_0(self):
+        """Control: the same by anybody else fails at the folder."""
+        with self.assertRaises(PermissionError):
+            self.a.run(privileges.with_only, (), detach, self.links())
+        self.assertFalse(self.leaks(True))
+
+    def test_51_two_capabilities(self):
+        """BPF and NET_ADMIN: no handle of anything of ours, and none of what is attached goes away."""
+        wanted = {"pins": errno.EACCES, "programs": errno.EPERM, "links": errno.EPERM,
+                  "detach": errno.ENOENT}
+        self.assertEqual(wanted, self.a.run(two_capabilities, self.links()[0], self.a.cgroup))
+        self.assertFalse(self.leaks(False))
+        self.assertFalse(self.leaks(True))
+
+    def test_52_root_takes_the_cgroup_plane_off(self):
+        self.assert_tamper(lambda: self.node.run(detach, self.links()), False)
+
+    def test_52_root_takes_the_edge_off(self):
+        def tamper():
+            for host in "abc":
+                self.take_edge_off("pw-" + host)
+        self.assert_tamper(tamper, True)
+
+    def take_edge_off(self, device):
+        """TCX links where the kernel has them, else the queueing discipline and all that is on it."""
+        index = self.node.run(socket.if_nametoindex, device)
+        pins = [pin for pin in self.links() if pin.endswith(f"_{index}")]
+        if pins:
+            self.assertEqual(2, self.node.run(detach, pins))
+        else:
+            run("nsenter", f"--net={self.node.netns}", "tc", "qdisc", "del", "dev", device, "clsact")
+
+
+def as_uid_0(function, *args):
+    privileges.keep_only(uid=0)
+    return function(*args)
+
+
+def two_capabilities(pin, cgroup):
+    """What each attempt fails with."""
+    folder = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+    privileges.keep_only("bpf", "net_admin")
+    attempts = {
+        "pins": lambda: open_pin(pin),
+        "programs": lambda: squatter.bpf(PROG_GET_FD_BY_ID, (1, 4), (0, 4), (0, 4)),
+        "links": lambda: squatter.bpf(LINK_GET_NEXT_ID, (0, 4), (0, 4), (0, 4)),
+        "detach": lambda: squatter.bpf(squatter.PROG_DETACH, (folder, 4), (0, 4),
+                                       (squatter.EGRESS, 4))}
+    return {name: clients.refusal(attempt)[0] for name, attempt in attempts.items()}
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
