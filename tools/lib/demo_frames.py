@@ -5,10 +5,11 @@ import struct
 import sys
 
 
-def gateway_mac():
-    """Link address of the only neighbour."""
+def gateway():
+    """Address and link address of the only neighbour."""
     with open("/proc/net/arp") as neighbours:
-        return bytes.fromhex(neighbours.readlines()[1].split()[3].replace(":", ""))
+        fields = neighbours.readlines()[1].split()
+    return fields[0], bytes.fromhex(fields[3].replace(":", ""))
 
 
 def checksum(data):
@@ -19,8 +20,9 @@ def checksum(data):
 
 
 def send(address, port, count):
+    neighbour, mac = gateway()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((address, int(port)))
+        probe.connect((neighbour, 9))
         own = probe.getsockname()[0]
     payload = b"made by hand"
     udp = struct.pack("!4H", 40000, int(port), 8 + len(payload), 0) + payload
@@ -29,7 +31,7 @@ def send(address, port, count):
     ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
         wire.bind(("eth0", 0))
-        frame = gateway_mac() + wire.getsockname()[4] + b"\x08\x00" + ip + udp
+        frame = mac + wire.getsockname()[4] + b"\x08\x00" + ip + udp
         for _ in range(int(count)):
             wire.send(frame)
     print(f"{count} frames of {len(frame)} bytes sent")

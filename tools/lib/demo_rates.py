@@ -21,7 +21,7 @@ def hold(demo):
         ratio = rate / CEILING["free"]
         demo.check(f"{what}: configured 20 Mbit/s, measured {rate:.2f} Mbit/s of payload: {ratio:.2f} of it "
                    "(0.80 to 1.02 is right)", 0.80 <= ratio <= 1.02)
-    demo.run("partywall show tenant batch | grep -A 1 -E '^(LIMITS|REFUSED)'", says="limit_bytes")
+    demo.run("partywall show tenant batch | grep -A 2 -E '^(LIMITS|REFUSED)'", says="limit_bytes")
 
 
 class Stream:
