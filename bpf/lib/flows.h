@@ -49,12 +49,11 @@ static __always_inline struct flow* spare_flow(__u32 spare) {
 
 // How long a flow is kept that is silent, in units of 2^30 ns (1.07 s). TCP connections are
 // ended by their last packets; the others end by silence alone.
-#define LIFE_OPENING 60
+#define LIFE_BRIEF 60  // of what is not established
 #define LIFE_OPEN_TCP 7200
 #define LIFE_OPEN_UDP 180
 #define LIFE_OPEN_OTHER 60
-#define LIFE_CLOSING 60
-#define LIFE_FRAGMENTS 30
+#define LIFE_HALF_CLOSED 600
 #define BUSY 1ull  // flow_entry.remote while an entry is being written; no flow has it
 
 struct flow_key {
@@ -101,16 +100,8 @@ static __always_inline __u32 ports_of(const struct flow* flow) {
 }
 
 static __always_inline __u32 life_of(const struct flow_entry* entry) {
-  switch (entry->state) {
-    case FLOW_OPENING:
-      return LIFE_OPENING;
-    case FLOW_CLOSING:
-      return LIFE_CLOSING;
-    case FLOW_FRAGMENTS:
-      return LIFE_FRAGMENTS;
-    default:
-      break;
-  }
+  if (entry->state < FLOW_HOST) return LIFE_BRIEF;
+  if (entry->state > FLOW_OPEN) return LIFE_HALF_CLOSED;
   if (entry->protocol == IPPROTO_TCP) return LIFE_OPEN_TCP;
   return entry->protocol == IPPROTO_UDP ? LIFE_OPEN_UDP : LIFE_OPEN_OTHER;
 }
@@ -128,30 +119,56 @@ static __noinline struct flow_entry* find_in(struct flow_bucket* bucket,
   return NULL;
 }
 
-// Takes an entry that is empty or over for a new flow; whoever loses the race takes another.
-static __noinline struct flow_entry* take_in(struct flow_bucket* bucket,
-                                             const struct flow_key* key, int state,
-                                             __u32 direction) {
+// How willingly an entry gives way to a new flow; 0 = not at all.
+static __always_inline __u32 spareness(const struct flow_entry* entry, __u32 now) {
+  __u32 silent = now - entry->seen;
+
+  if (!entry->remote) return ~0u;
+  if (entry->remote == BUSY) return 0;
+  if (is_over(entry, now)) return ~0u - 1;
+  return entry->state < FLOW_OPEN ? silent + 1 : 0;
+}
+
+// The entry of a bucket that can best be spared: how well, and in the lowest byte which one.
+static __noinline __u64 best_in(const struct flow_bucket* bucket) {
   __u32 now = flow_clock();
+  __u64 best = 0;
 
 #pragma unroll
   for (int i = 0; i < FLOW_WAYS; i++) {
-    struct flow_entry* entry = &bucket->entry[i];
-    __u64 held = *(volatile __u64*)&entry->remote;
+    __u64 worth = (__u64)spareness(&bucket->entry[i], now) << 8 | i;
 
-    if (held == BUSY || (held && !is_over(entry, now))) continue;
-    if (__sync_val_compare_and_swap(&entry->remote, held, BUSY) != held) continue;
-    entry->local = key->local;
-    entry->seen = now;
-    entry->refusing = 0;
-    entry->refused_us = 0;
-    entry->state = state;
-    entry->opened_by = direction;
-    entry->protocol = key->protocol;
-    __sync_lock_test_and_set(&entry->remote, key->remote);  // after the rest
-    return entry;
+    if (worth > best) best = worth;
   }
-  return NULL;
+  return best;
+}
+
+// Takes the entry that best_in() has found for a new flow; whoever loses the race has none.
+static __noinline struct flow_entry* take_in(struct flow_bucket* bucket, __u64 best,
+                                             const struct flow_key* key,
+                                             __u32 state_and_direction) {
+  struct flow_entry* entry = &bucket->entry[best & (FLOW_WAYS - 1)];
+  __u64 held = *(volatile __u64*)&entry->remote;
+
+  if (!(best >> 8) || held == BUSY ||
+      __sync_val_compare_and_swap(&entry->remote, held, BUSY) != held)
+    return NULL;
+  entry->local = key->local;
+  entry->seen = flow_clock();
+  entry->refusing = 0;
+  entry->refused_us = 0;
+  entry->state = state_and_direction >> 1;
+  entry->opened_by = state_and_direction & 1;
+  entry->protocol = key->protocol;
+  __sync_lock_test_and_set(&entry->remote, key->remote);  // after the rest
+  return entry;
+}
+
+// Of a TCP connection that has ended at one end; `last`: FLOW_*_LAST of that end.
+static __always_inline void end_flow(struct flow_entry* entry, __u8 tcp_flags, __u8 last) {
+  int both = entry->state > FLOW_OPEN && entry->state != last;
+
+  entry->state = tcp_flags & TCP_RST || both ? FLOW_CLOSED : last;
 }
 
 // The flow of that key; made in `state` when it is not there and `state` is not negative. NULL:
@@ -175,8 +192,12 @@ static __noinline struct flow_entry* flow_at(__u32 tenant, const struct flow_key
   if (!entry) entry = find_in(other, key);
   if (entry || state < 0) return entry;
 
-  entry = take_in(one, key, state, direction);
-  return entry ? entry : take_in(other, key, state, direction);
+  __u64 best_of_one = best_in(one);
+  __u64 best_of_other = best_in(other);
+
+  if (best_of_one >> 8 >= best_of_other >> 8)
+    return take_in(one, best_of_one, key, state << 1 | direction);
+  return take_in(other, best_of_other, key, state << 1 | direction);
 }
 
 static __always_inline struct flow_entry* find_flow(const struct flow* flow, int state) {
@@ -203,7 +224,7 @@ __noinline int note_flow(const struct flow* flow) {
 
   // find_flow() once: its key fills the frame, and 6.1 counts frames in steps of 32 bytes.
   int is_tcp = flow->protocol_bit == DECIDE_TCP;
-  int state = is_tcp ? FLOW_OPENING : FLOW_OPEN;
+  int state = FLOW_OPENING;
 
   if (flow->recall & RECALL_NOTHING) {
     state = -1;
@@ -218,13 +239,16 @@ __noinline int note_flow(const struct flow* flow) {
 
   if (flow->recall & RECALL_NOTHING) return entry != NULL;
   if (state < 0) {
-    if (entry) entry->state = FLOW_CLOSING;
+    if (entry && entry->state != FLOW_CLOSED) end_flow(entry, flow->tcp_flags, FLOW_ASKED_LAST);
     return 1;
   }
   if (!entry) return 0;
   see(entry);
   entry->opened_by = flow->direction;
-  if (flow->protocol_bit == DECIDE_TCP) entry->state = FLOW_OPENING;
+  if (flow->protocol_bit == DECIDE_TCP)
+    entry->state = FLOW_OPENING;
+  else if (entry->state == FLOW_ANSWERED)
+    entry->state = FLOW_OPEN;
   return 1;
 }
 
@@ -239,12 +263,14 @@ __noinline int answers_flow(const struct flow* flow) {
   if (entry->opened_by == flow->direction) return 0;
   if (flow->protocol_bit == DECIDE_TCP) {
     // A connection that is merely silent goes on, as long as nobody has taken its place.
-    if (flow->tcp_flags & (TCP_FIN | TCP_RST))
-      entry->state = FLOW_CLOSING;
+    if (flow->tcp_flags & (TCP_FIN | TCP_RST) && entry->state != FLOW_CLOSED)
+      end_flow(entry, flow->tcp_flags, FLOW_ANSWERED_LAST);
     else if (entry->state == FLOW_OPENING)
       entry->state = FLOW_OPEN;
   } else if (is_over(entry, flow_clock())) {
     return 0;
+  } else if (entry->state == FLOW_OPENING) {
+    entry->state = FLOW_ANSWERED;
   }
   see(entry);
   return 1;

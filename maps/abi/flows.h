@@ -25,9 +25,21 @@ struct flow_entry {
 };
 ABI_SIZE(struct flow_entry, 32);
 
-enum flow_state { FLOW_OPENING, FLOW_OPEN, FLOW_CLOSING, FLOW_FRAGMENTS, FLOW_HOST };
+// How far a flow is. Those from FLOW_OPEN on are established: nobody takes their place before
+// they are over.
+enum flow_state {
+  FLOW_OPENING,    // not answered yet
+  FLOW_ANSWERED,   // not TCP: one question and its answer, which may be all
+  FLOW_CLOSED,     // TCP: both ends are done with it
+  FLOW_FRAGMENTS,  // no flow: a datagram's
+  FLOW_HOST,       // opened by a process of the host: answers to it pass whatever the rules
+  FLOW_OPEN,
+  FLOW_ASKED_LAST,     // TCP: the end that opened it has nothing more to say
+  FLOW_ANSWERED_LAST,  // TCP: the other end has
+};
 
-// A flow lives in one of two buckets. Whoever is new takes the place of one that is over.
+// A flow lives in one of two buckets. Whoever is new takes the place of one that is over, else
+// of the one that is silent the longest among those that are not established.
 #define FLOW_WAYS 4
 
 struct flow_bucket {

@@ -44,7 +44,8 @@ Result<void> go_on() {
   return {};
 }
 
-Result<std::unique_ptr<Stage>> Stage::open(const std::string& name, uint32_t max_tenants) {
+Result<std::unique_ptr<Stage>> Stage::open(const std::string& name, uint32_t max_tenants,
+                                           std::vector<std::string> interfaces) {
   auto mount = source::cgroup2_mount();
 
   if (!mount) return std::move(mount.error());
@@ -61,11 +62,13 @@ Result<std::unique_ptr<Stage>> Stage::open(const std::string& name, uint32_t max
   for (std::string line; std::getline(self, line);)
     if (line.starts_with("0::")) stage->home_ = line.substr(3);
 
-  auto datapath = kernel::Datapath::open({.pin_root = stage->pins_,
-                                          .cgroup_mount = stage->mount_,
-                                          .managed_root = stage->root_,
-                                          .max_tenants = max_tenants,
-                                          .count_syscalls = false});
+  auto datapath = kernel::Datapath::open(
+      {.pin_root = stage->pins_,
+       .cgroup_mount = stage->mount_,
+       .managed_root = stage->root_,
+       .max_tenants = max_tenants,
+       .count_syscalls = false,
+       .edge = {.names = std::move(interfaces), .mark_mask = 0xffff0000}});
 
   if (!datapath) return std::move(datapath.error());
   stage->datapath_ = std::move(*datapath);
@@ -110,7 +113,7 @@ Result<void> Stage::make_cgroup(const std::string& cgroup) {
   if (mkdir(path(cgroup).c_str(), 0755)) return fail_errno(errno, "make {}", path(cgroup));
   cgroups_.push_back(cgroup);
 
-  auto followed = datapath_->membership().follow(datapath_->side_in_force());
+  auto followed = datapath_->follow_cgroups();
 
   if (!followed) return std::move(followed.error());
   return {};
@@ -125,7 +128,20 @@ Result<void> Stage::enter(const std::string& cgroup) {
   return {};
 }
 
+// The second time, what detach() took off is missing: that is what repair() is for.
+Result<void> Stage::attach() {
+  if (auto attached = datapath_->attach(); !attached) return attached;
+  if (auto repaired = datapath_->repair(); !repaired) return std::move(repaired.error());
+  return {};
+}
+
 Result<void> Stage::detach() {
+  if (const kernel::Edges* edges = datapath_->edges())
+    for (const kernel::Edge& edge : edges->all())
+      for (const char* program : {"edge_egress", "edge_ingress"})
+        if (auto done = kernel::detach(kernel::tc_link_name(program, edge.ifindex), pins_);
+            !done)
+          return done;
   for (std::string_view program : kPrograms)
     if (auto done = kernel::detach(program, pins_); !done) return done;
   return {};

@@ -24,8 +24,10 @@ Result<void> go_on();
 // standard error what it could not remove.
 class Stage {
  public:
-  // `name`: of the managed root ("/name") and of the pins. Fails like Datapath::open().
-  static Result<std::unique_ptr<Stage>> open(const std::string& name, uint32_t max_tenants);
+  // `name`: of the managed root ("/name") and of the pins. `interfaces`: patterns of workloads'
+  // interfaces; none = no edge. Fails like Datapath::open().
+  static Result<std::unique_ptr<Stage>> open(const std::string& name, uint32_t max_tenants,
+                                             std::vector<std::string> interfaces = {});
   ~Stage();
 
   // Puts a policy into force, as an operator writes it in one or more files; `$ROOT` stands for
@@ -38,8 +40,9 @@ class Stage {
   // From now on this process is in <managed root>/<cgroup>; "" = where it came from.
   Result<void> enter(const std::string& cgroup);
 
-  // The verdict programs on and off the managed root. Off, not even an empty hook is left.
-  Result<void> attach() { return datapath_->attach(); }
+  // The verdict programs on and off the managed root and the interfaces. Off, not even an empty
+  // hook is left.
+  Result<void> attach();
   Result<void> detach();
 
   kernel::Datapath& datapath() { return *datapath_; }

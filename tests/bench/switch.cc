@@ -1,7 +1,8 @@
 // tests/bench/switch.cc: holds a datapath and switches it on and off for tools/bench, so that
 // bare and Partywall alternate within one run. Measures nothing.
 //
-//   bench_switch NAME POLICY_FILE CGROUP...
+//   bench_switch NAME POLICY_FILE INTERFACES CGROUP...
+//   INTERFACES: a pattern of workloads' interfaces in this network namespace; "-" = no edge.
 //   Makes the managed root /NAME with these cgroups, says "ready" with its full path, and then
 //   answers each line "empty|partywall|syscalls on|off" with "ok" or "error: ...". Ends,
 //   leaving nothing, at the end of its input.
@@ -99,12 +100,17 @@ class Switch {
 };
 
 Result<void> run(int argc, char** argv) {
-  if (argc < 4) return fail("wants NAME POLICY_FILE CGROUP...; tools/bench knows them");
+  if (argc < 5)
+    return fail("wants NAME POLICY_FILE INTERFACES CGROUP...; tools/bench knows them");
 
-  auto stage = Stage::open(argv[1], kMaxTenants);
+  std::vector<std::string> interfaces;
+
+  if (std::string_view(argv[3]) != "-") interfaces.emplace_back(argv[3]);
+
+  auto stage = Stage::open(argv[1], kMaxTenants, interfaces);
 
   if (!stage) return std::move(stage.error());
-  for (int i = 3; i < argc; i++)
+  for (int i = 4; i < argc; i++)
     if (auto made = (*stage)->make_cgroup(argv[i]); !made) return made;
 
   std::ifstream file(argv[2]);

@@ -14,12 +14,16 @@ UNIT = {"request": "requests/s", "connect": "connections/s", "stream": "bytes/s"
 RATIO_GOALS = {"request": Goal(at_least=0.95), "connect": Goal(at_least=0.92),
                "stream": Goal(at_least=0.98)}
 # What Partywall adds to a request or connection, as a share of what nftables adds.
+# The same with the edge plane as well, through a node that routes.
+BOTH_GOALS = {"request": Goal(at_least=0.93), "connect": Goal(at_least=0.85),
+              "stream": Goal(at_least=0.97)}
 ADDED_GOALS = {("request", "nft"): Goal(at_most=0.35), ("connect", "nft"): Goal(at_most=0.45),
                ("connect", "nft_conntrack"): Goal(at_most=0.15)}
 
 CLIENT, SERVER = "10.89.1.1", "10.89.1.2"            # two tenants
 SAME_CLIENT, SAME_SERVER = "10.89.2.1", "10.89.2.2"  # one tenant
 PORT = 7089
+GATEWAY = "169.254.1.1"
 
 POLICY = f"""apiVersion: partywall.dev/v1alpha1
 kind: Tier
@@ -95,6 +99,8 @@ def run(*command, **keywords):
 class Ground:
     """Two namespaces with a veth between them, and the process that holds the datapath."""
 
+    interfaces = "-"
+
     def __init__(self, name, programs):
         self.name = name
         self.programs = programs
@@ -110,12 +116,27 @@ class Ground:
             raise
         return self
 
-    def _build(self):
-        for end in ("client", "server"):
+    def _make_namespaces(self, *ends):
+        for end in ends:
             run("ip", "netns", "add", f"{self.name}-{end}")
             self.namespaces.append(f"{self.name}-{end}")
+
+    def _connect(self):
         run("ip", "link", "add", "eth0", "netns", f"{self.name}-client", "type", "veth",
             "peer", "name", "eth0", "netns", f"{self.name}-server")
+
+    def _route(self):
+        """What the two need to reach each other, once they have addresses."""
+
+    def node_prefix(self):
+        return ()
+
+    def policy_text(self):
+        return POLICY
+
+    def _build(self):
+        self._make_namespaces("client", "server")
+        self._connect()
         for end, addresses in (("client", (CLIENT, SAME_CLIENT)), ("server", (SERVER, SAME_SERVER))):
             for address in addresses:
                 self.inside(end, "ip", "addr", "add", f"{address}/24", "dev", "eth0")
@@ -125,11 +146,12 @@ class Ground:
             self.inside(end, "sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1",
                         "net.ipv4.ip_local_port_range=1024 65535",
                         "net.ipv4.tcp_no_metrics_save=1")
-        self.policy.write(POLICY)
+        self._route()
+        self.policy.write(self.policy_text())
         self.policy.flush()
         self.switch = subprocess.Popen(
-            [f"{self.programs}/bench_switch", self.name, self.policy.name, "client", "server",
-             "both"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [*self.node_prefix(), f"{self.programs}/bench_switch", self.name, self.policy.name,
+             self.interfaces, "client", "server", "both"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ready = self.switch.stdout.readline().split()
         if not ready or ready[0] != "ready":
             raise RuntimeError("bench_switch did not start")
@@ -196,6 +218,43 @@ class Ground:
         return done.returncode != 0
 
 
+class NodeGround(Ground):
+    """The same two behind a node that routes between their veths, with the edge on the node's ends."""
+
+    interfaces = "pw-*"
+
+    def _connect(self):
+        self._make_namespaces("node")
+        for end in ("client", "server"):
+            run("ip", "link", "add", f"pw-{end}", "netns", f"{self.name}-node", "type", "veth",
+                "peer", "name", "eth0", "netns", f"{self.name}-{end}")
+            self.inside("node", "ip", "addr", "add", f"{GATEWAY}/32", "dev", f"pw-{end}")
+            self.inside("node", "ip", "link", "set", f"pw-{end}", "up")
+        self.inside("node", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+
+    def _route(self):
+        for end, addresses in (("client", (CLIENT, SAME_CLIENT)), ("server", (SERVER, SAME_SERVER))):
+            for address in addresses:
+                self.inside("node", "ip", "route", "add", f"{address}/32", "dev", f"pw-{end}")
+                net = address.rsplit(".", 1)[0]
+                self.inside(end, "ip", "route", "del", f"{net}.0/24", "dev", "eth0")
+            self.inside(end, "ip", "route", "add", GATEWAY, "dev", "eth0")
+            for address in addresses:
+                net = address.rsplit(".", 1)[0]
+                self.inside(end, "ip", "route", "add", f"{net}.0/24", "via", GATEWAY, "src", address)
+
+    def policy_text(self):
+        """An interface belongs to one tenant: by name, so that no stranger can bind it before."""
+        text = POLICY
+        for end in ("client", "server"):
+            text = text.replace(f"- cgroup: $ROOT/{end}\n",
+                                f"- cgroup: $ROOT/{end}\n      interface: pw-{end}\n")
+        return text
+
+    def node_prefix(self):
+        return ("nsenter", f"--net={self.netns('node')}")
+
+
 class Way:
     """One way to treat the traffic."""
 
@@ -232,36 +291,63 @@ def ways(ground):
     ]
 
 
+def ways_through_node(ground):
+    on, off = (lambda: ground.turn("partywall", True)), (lambda: ground.turn("partywall", False))
+    return [Way("bare", lambda: None, lambda: None, judges=False), Way("both_planes", on, off)]
+
+
+def sample(ground, all_ways, rounds, seconds, what_for):
+    """(work, way) -> what it did in each round."""
+    samples = {}
+    for way in all_ways:
+        way.check(ground)
+    for number in range(rounds):
+        say(f"  {what_for}: round {number + 1} of {rounds}")
+        # Another way first each time: nobody always follows the same neighbour.
+        turned = all_ways[number % len(all_ways):] + all_ways[:number % len(all_ways)]
+        for way in turned:
+            way.on()
+            try:
+                for what in WORKS:
+                    samples.setdefault((what, way.name), []).append(
+                        ground.work(what, seconds, way.same_tenant))
+            finally:
+                way.off()
+    return samples
+
+
 def measure(name, programs, quick):
     """The figures of real traffic."""
     rounds, seconds = (8, 0.2) if quick else (32, 0.3)
-    samples = {}
     with Ground(name, programs) as ground:
         all_ways = ways(ground)
+        samples = sample(ground, all_ways, rounds, seconds, "traffic")
+    found = list(figures_of(samples, [way.name for way in all_ways]))
+    with NodeGround(name, programs) as ground:
+        all_ways = ways_through_node(ground)
+        samples = sample(ground, all_ways, rounds, seconds, "through a node")
+    return found + list(figures_through_node(samples, all_ways[1:]))
+
+
+def ratios(samples, what, name):
+    """The median of the ratios to the bare run of the same round."""
+    return statistics.median(value / bare for value, bare in
+                             zip(samples[what, name], samples[what, "bare"]))
+
+
+def figures_through_node(samples, all_ways):
+    for what in WORKS:
+        yield Figure(f"node.{what}.bare", statistics.median(samples[what, "bare"]), UNIT[what])
         for way in all_ways:
-            way.check(ground)
-        for number in range(rounds):
-            say(f"  traffic: round {number + 1} of {rounds}")
-            # Another way first each time: nobody always follows the same neighbour.
-            turned = all_ways[number % len(all_ways):] + all_ways[:number % len(all_ways)]
-            for way in turned:
-                way.on()
-                try:
-                    for what in WORKS:
-                        samples.setdefault((what, way.name), []).append(
-                            ground.work(what, seconds, way.same_tenant))
-                finally:
-                    way.off()
-        names = [way.name for way in all_ways]
-    return list(figures_of(samples, names))
+            yield Figure(f"node.{what}.{way.name}", ratios(samples, what, way.name), "of bare",
+                         BOTH_GOALS[what])
 
 
 def figures_of(samples, names):
     """Medians of the ratios to the bare run of the same round."""
     for what in WORKS:
         bare = samples[what, "bare"]
-        ratio = {name: statistics.median(value / of for value, of in zip(samples[what, name], bare))
-                 for name in names}
+        ratio = {name: ratios(samples, what, name) for name in names}
         added = {name: 1 / ratio[name] - 1 for name in names}
         yield Figure(f"traffic.{what}.bare", statistics.median(bare), UNIT[what])
         for name in names[1:]:
