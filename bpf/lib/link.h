@@ -21,12 +21,32 @@ enum { MLD_QUERY = 130, MLD_REPORT = 131, MLD_DONE = 132, ROUTER_SOLICIT = 133 }
 enum { ROUTER_ADVERT = 134, NEIGHBOR_SOLICIT = 135, NEIGHBOR_ADVERT = 136, REDIRECT = 137 };
 enum { MLD2_REPORT = 143, ICMP4_REDIRECT = 5, ICMP4_ROUTER = 9 };
 
+#define ARP_BYTES_MAX 46  // padded to the shortest Ethernet frame
+#define ND_BYTES_MAX 40   // a link address and a nonce
+#define ND_HOP_LIMIT 255  // what a router has forwarded has less
+#define MLD_HOP_LIMIT 1   // so that no router forwards it
+
 static __always_inline int is_unspecified(const struct address* address) {
   return !(address->word[0] | address->word[1] | address->word[2] | address->word[3]);
 }
 
 static __always_inline int is_link_local6(const struct address* address) {
   return (address->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+// An address that no router forwards to.
+static __always_inline int is_of_link6(const struct address* address) {
+  return is_link_local6(address) ||
+         (address->word[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0xff020000);
+}
+
+// Where a DHCP client finds its servers when it knows none.
+static __always_inline int is_dhcp_servers(const struct packet* packet) {
+  const __u32* word = packet->target.word;
+
+  if (packet->family == AF_INET) return word[0] == 0xffffffff;
+  return word[0] == bpf_htonl(0xff020000) && !(word[1] | word[2]) &&
+         word[3] == bpf_htonl(0x00010002);
 }
 
 // Whether a workload may say that an address is its own.
@@ -68,6 +88,7 @@ __noinline int judge_arp(struct __sk_buff* skb, __u32 network, const struct flow
   const struct tenant_policy* policy = policy_of(flow);
 
   if (bpf_skb_load_bytes(skb, network, &arp, sizeof(arp))) return REASON_DENY_MALFORMED;
+  if (skb->len > network + ARP_BYTES_MAX) return REASON_DENY_MALFORMED;  // it carries data
   __builtin_memcpy(&sender, arp.sender, 4);
   if (flow->tenant == TENANT_NONE || !policy) return REASON_ALLOW_LINK;
   if (flow->direction == DIRECTION_EGRESS)
@@ -75,35 +96,53 @@ __noinline int judge_arp(struct __sk_buff* skb, __u32 network, const struct flow
   return may_hear(flow, AF_INET, &sender) ? REASON_ALLOW_LINK : REASON_DENY_TENANT;
 }
 
+// Words about the link that are sent beyond it are no such words: they are judged like any
+// other packet, or the world could be told anything in them.
 static __always_inline int judge_neighbor(struct __sk_buff* skb, const struct packet* packet,
                                           const struct flow* flow,
                                           const struct tenant_policy* policy) {
   int egress = flow->direction == DIRECTION_EGRESS;
+  int type = packet->source_port;
+  __u8 hop_limit =
+      type == MLD_QUERY || type == MLD_REPORT || type == MLD_DONE || type == MLD2_REPORT
+          ? MLD_HOP_LIMIT
+          : ND_HOP_LIMIT;
   struct address claimed;
 
-  switch (packet->source_port) {  // the type
+  switch (type) {
     case MLD_REPORT:
     case MLD_DONE:
     case MLD2_REPORT:
     case ROUTER_SOLICIT:
-      return egress ? REASON_ALLOW_LINK : NOT_LINK;
+      return egress && packet->hop_limit == hop_limit &&
+                     (type == ROUTER_SOLICIT ? is_of_link6(&packet->target)
+                                             : packet->multicast) &&
+                     (flow->tenant == TENANT_NONE ||
+                      may_claim(flow, policy, AF_INET6, &packet->source))
+                 ? REASON_ALLOW_LINK
+                 : NOT_LINK;
     case MLD_QUERY:
     case ROUTER_ADVERT:
     case REDIRECT:
       if (egress) return REASON_DENY_NEIGHBOR;
-      return is_link_local6(&packet->source) && may_hear(flow, AF_INET6, &packet->source)
+      return packet->hop_limit == hop_limit && is_link_local6(&packet->source) &&
+                     may_hear(flow, AF_INET6, &packet->source)
                  ? REASON_ALLOW_LINK
                  : NOT_LINK;
     case NEIGHBOR_SOLICIT:
-      claimed = packet->source;
-      break;
     case NEIGHBOR_ADVERT:
-      if (bpf_skb_load_bytes(skb, packet->transport + 8, &claimed, sizeof(claimed)))
-        return REASON_DENY_MALFORMED;
+      // A neighbour's address may be one that is routed elsewhere: then no more than is needed.
+      if (packet->hop_limit != hop_limit) return NOT_LINK;
+      if (!is_of_link6(&packet->target) && skb->len > packet->transport + ND_BYTES_MAX)
+        return NOT_LINK;
       break;
     default:
       return NOT_LINK;
   }
+  if (type == NEIGHBOR_SOLICIT)
+    claimed = packet->source;
+  else if (bpf_skb_load_bytes(skb, packet->transport + 8, &claimed, sizeof(claimed)))
+    return REASON_DENY_MALFORMED;
   if (flow->tenant == TENANT_NONE) return REASON_ALLOW_LINK;
   if (egress)
     return may_claim(flow, policy, AF_INET6, &claimed) &&
@@ -140,7 +179,8 @@ __noinline int judge_link(struct __sk_buff* skb, const struct packet* packet,
   if (egress && packet->source_port == server && packet->target_port == client)
     return REASON_DENY_NEIGHBOR;
   if (egress && packet->source_port == client && packet->target_port == server &&
-      packet->multicast)
+      is_dhcp_servers(packet) &&
+      (flow->tenant == TENANT_NONE || may_claim(flow, policy, packet->family, &packet->source)))
     return REASON_ALLOW_LINK;
   if (!egress && packet->source_port == server && packet->target_port == client &&
       may_hear(flow, packet->family, &packet->source))

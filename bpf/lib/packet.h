@@ -43,6 +43,7 @@ struct packet {
   __u8 multicast;      // the target is a multicast or broadcast group
   __u8 fragment;       // enum fragment; a later one has no ports
   __u8 tcp_flags;      // TCP_*
+  __u8 hop_limit;      // IPv6
   __u16 source_port;   // host order; ICMP: the type
   __u16 target_port;   // host order; ICMP: the code
   __u16 echo;          // ICMP: what pairs an echo with its reply; host order
@@ -178,6 +179,7 @@ static __always_inline enum reason parse6(struct __sk_buff* skb, __u32 network,
   __builtin_memcpy(&packet->source, &ip->saddr, 16);
   __builtin_memcpy(&packet->target, &ip->daddr, 16);
   packet->multicast = ((const __u8*)&ip->daddr)[0] == 0xff;
+  packet->hop_limit = ip->hop_limit;
   packet->header_bytes = sizeof(*ip);
 
   __u8 next = ip->nexthdr;
