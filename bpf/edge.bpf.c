@@ -294,6 +294,12 @@ static __always_inline enum reason judge_plain(struct __sk_buff* skb,
 
   if (!parse_plain4(skb, LINK_HEADER, &packet)) return NOT_PLAIN;
 
+  // It may be DHCP, which is a word about the link, also within a tenant.
+  if (packet.protocol == IPPROTO_UDP) {
+    parse_plain4_ports(skb, LINK_HEADER, &packet);
+    if (unlikely(packet.target_port < 69 && packet.target_port > 66)) return NOT_PLAIN;
+  }
+
   struct flow flow = {.side = frame->side,
                       .tenant = frame->tenant,
                       .direction = frame->direction,
@@ -313,10 +319,8 @@ static __always_inline enum reason judge_plain(struct __sk_buff* skb,
   frame->tcp_at = packet.protocol == IPPROTO_TCP ? LINK_HEADER + sizeof(struct iphdr) : 0;
   if (flow.peer == flow.tenant) return REASON_ALLOW_SAME_TENANT;
   if (unlikely(flow.peer & PEER_INFRASTRUCTURE)) return NOT_PLAIN;
-  parse_plain4_ports(skb, LINK_HEADER, &packet);
+  if (packet.protocol == IPPROTO_TCP) parse_plain4_ports(skb, LINK_HEADER, &packet);
   set_flow(&flow, &packet);
-  if (packet.protocol == IPPROTO_UDP && packet.target_port < 69 && packet.target_port > 66)
-    return NOT_PLAIN;  // may be DHCP
 
   enum reason reason = judge(&flow, policy);
 
