@@ -237,7 +237,9 @@ __noinline int note_flow(const struct flow* flow) {
 
   struct flow_entry* entry = find_flow(flow, state);
 
-  if (flow->recall & RECALL_NOTHING) return entry != NULL;
+  // TCP that was there before the interface was attached is not known, and goes on.
+  if (flow->recall & RECALL_NOTHING)
+    return entry || (flow->protocol_bit == DECIDE_TCP && !(flow->recall & RECALL_STRICT));
   if (state < 0) {
     if (entry && entry->state != FLOW_CLOSED) end_flow(entry, flow->tcp_flags, FLOW_ASKED_LAST);
     return 1;

@@ -81,6 +81,7 @@ __noinline int judge_quoted(struct __sk_buff* skb, const struct flow* flow, __u3
       !owns_source(back->side, back->tenant, policy, back->family, &back->own_address))
     return REASON_DENY_SOURCE;
   back->peer = peer_of(back->side, back->family, &back->peer_address);
+  if (back->peer & PEER_INFRASTRUCTURE && is_in_lane(back)) return REASON_ALLOW_INFRASTRUCTURE;
 
   enum reason reason = judge(back, policy);
 
