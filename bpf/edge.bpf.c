@@ -162,7 +162,7 @@ __noinline int judge_host_process(const struct flow* flow) {
 }
 
 __noinline int answers_host_process(const struct flow* flow) {
-  if (!flow) return 0;
+  if (!flow || !has_number(flow)) return 0;
 
   struct flow_entry* entry = find_flow(flow, -1);
 

@@ -256,8 +256,16 @@ __noinline int note_flow(const struct flow* flow) {
 
 static __always_inline int remember_flow(const struct flow* flow) { return note_flow(flow); }
 
+// An echo's reply is known by its number. An error has none: what it says in that place is up
+// to its sender, and it must quote what it is about.
+static __always_inline int has_number(const struct flow* flow) {
+  __u16 type = flow->direction == DIRECTION_EGRESS ? flow->local_port : flow->peer_port;
+
+  return flow->protocol_bit != DECIDE_ICMP || type == (flow->family == AF_INET ? 0 : 129);
+}
+
 __noinline int answers_flow(const struct flow* flow) {
-  if (!flow || flow->opens) return 0;
+  if (!flow || flow->opens || !has_number(flow)) return 0;
 
   struct flow_entry* entry = find_flow(flow, -1);
 
