@@ -146,7 +146,8 @@ static __always_inline int is_below_root(struct __sk_buff* skb, const struct con
 __noinline int judge_host_process(const struct flow* flow) {
   if (!flow) return REASON_DENY_UNBOUND;
 
-  int asks = flow->opens || flow->protocol_bit == DECIDE_UDP;
+  int asks =
+      flow->opens || (flow->protocol_bit == DECIDE_UDP && flow->fragment != LATER_FRAGMENT);
 
   // Its answer is let pass even if the workload may not open a flow to there.
   if (asks) {
@@ -162,11 +163,12 @@ __noinline int judge_host_process(const struct flow* flow) {
 }
 
 __noinline int answers_host_process(const struct flow* flow) {
-  if (!flow || !has_number(flow)) return 0;
+  if (!flow || flow->opens || flow->fragment == LATER_FRAGMENT || !has_number(flow)) return 0;
 
   struct flow_entry* entry = find_flow(flow, -1);
 
-  if (!entry || entry->state != FLOW_HOST || flow->opens) return 0;
+  if (!entry || entry->state != FLOW_HOST) return 0;
+  if (flow->protocol_bit != DECIDE_TCP && is_over(entry, flow_clock())) return 0;
   see(entry);
   return 1;
 }
@@ -270,7 +272,7 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
   if (egress) {
     reason = judge_flow(flow);
     if (reason >= REASON_FIRST_DENY && answers_host_process(flow))
-      return REASON_ALLOW_HOST_PROCESS;
+      reason = REASON_ALLOW_HOST_PROCESS;
   } else {
     reason = judge_sender(skb, control, flow, packet.multicast);
     frame->peer = flow->peer;
