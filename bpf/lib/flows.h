@@ -295,7 +295,8 @@ static __always_inline struct flow_entry* fragments_of(const struct flow* flow, 
 
   if (!control) return NULL;
   make_key(&key, flow, flow->datagram, control->secret);
-  key.local ^= 0xff;  // no flow has such a protocol
+  key.local ^= 0xff;                                 // no flow has such a protocol
+  key.remote ^= (__u64)(flow->direction & 1) << 16;  // a datagram goes one way
   return flow_at(flow->tenant, &key, state, flow->direction);
 }
 
