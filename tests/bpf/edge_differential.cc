@@ -9,7 +9,16 @@ namespace {
 constexpr uint16_t kNobody = 15;  // a number that no tenant has
 constexpr const char* kNobodysName = "nobody";
 
-// The reference lets loopback addresses pass; on a wire they are the world's.
+std::string to_string(const ModelVerdict& verdict) {
+  if (!verdict.reason) return verdict.passes ? "passes, not counted" : "dropped, not counted";
+  return fmt::format(
+      "{}: {}{}, for {}, {} bytes, {} packets", verdict.passes ? "passes" : "dropped",
+      label_of(*verdict.reason), verdict.would ? ", would deny" : "",
+      verdict.tenant.empty() ? "nobody" : verdict.tenant, verdict.bytes, verdict.packets);
+}
+
+}  // namespace
+
 bool is_about_loopback(const EdgeWire& wire) {
   auto local = [](const policy::Address& address) {
     if (is_v4(address)) return address.bytes[0] == 127;
@@ -25,16 +34,6 @@ bool is_about_loopback(const EdgeWire& wire) {
   return local(wire::address(wire.body, source, wire.packet.source.family)) ||
          local(wire::address(wire.body, source + size, wire.packet.source.family));
 }
-
-std::string to_string(const ModelVerdict& verdict) {
-  if (!verdict.reason) return verdict.passes ? "passes, not counted" : "dropped, not counted";
-  return fmt::format(
-      "{}: {}{}, for {}, {} bytes, {} packets", verdict.passes ? "passes" : "dropped",
-      label_of(*verdict.reason), verdict.would ? ", would deny" : "",
-      verdict.tenant.empty() ? "nobody" : verdict.tenant, verdict.bytes, verdict.packets);
-}
-
-}  // namespace
 
 const char* label_of(abi::reason reason) {
   static constexpr const char* kNames[] = {
@@ -167,6 +166,25 @@ std::vector<EdgeStep> EdgeDifferential::show(Dice& dice, int count) {
     full_.clear();
   }
   return all;
+}
+
+std::optional<EdgeStep> EdgeDifferential::show_passing(Dice& dice, Shape shape,
+                                                       EdgeModel& model) {
+  for (int tries = 0; tries < 2'000; tries++) {
+    RolledFrame rolled = frames_[0]->roll();
+    bool wanted = rolled.is(shape) && rolled.segments == 0;
+    EdgeFrame frame = framed(dice, std::move(rolled), 0);
+
+    if (is_about_loopback(read_frame(frame.bytes))) continue;
+
+    EdgeStep step = show(std::move(frame), {});
+    std::string wrong = disagreement(model, step);
+
+    EXPECT_TRUE(wrong.empty()) << wrong << text();
+    if (step.outcome.verdict == kDrop) frames_[0]->was_dropped();
+    if (wanted && step.outcome.verdict == kNext) return step;
+  }
+  return std::nullopt;
 }
 
 std::string EdgeDifferential::disagreement(EdgeModel& model, const EdgeStep& step) const {

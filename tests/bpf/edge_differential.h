@@ -35,6 +35,8 @@ class EdgeDifferential : public EdgeWorld {
   void roll_policy(Dice& dice);
   // Frames at all interfaces, from `count` frames of each of some senders.
   std::vector<EdgeStep> show(Dice& dice, int count);
+  // A frame of that shape at interface 0 that passes; what came before it is checked, too.
+  std::optional<EdgeStep> show_passing(Dice& dice, Shape shape, EdgeModel& model);
   // One frame of whoever this process is now.
   EdgeStep show(EdgeFrame frame, ModelSender sender);
 
@@ -55,6 +57,8 @@ class EdgeDifferential : public EdgeWorld {
   std::set<std::string> full_;
 };
 
+// The reference lets loopback addresses pass; on a wire they are the world's.
+bool is_about_loopback(const EdgeWire& wire);
 std::string to_hex(const std::vector<uint8_t>& bytes);
 const char* label_of(abi::reason reason);
 

@@ -98,6 +98,66 @@ TEST_F(EdgeDifferentialTest, FramesAreJudgedAsTheModelSays) {
   }
 }
 
+// Each byte of a frame that passes takes each value, and the frame ends at each byte.
+TEST_F(EdgeDifferentialTest, EachByteOfAHeaderIsReadAsTheModelReadsIt) {
+  static constexpr Shape kFrom[] = {Shape::PLAIN,      Shape::REPLY, Shape::FIRST_FRAGMENT,
+                                    Shape::ICMP_ERROR, Shape::ARP,   Shape::LATER_FRAGMENT,
+                                    Shape::NEIGHBOR,   Shape::DHCP,  Shape::EXTENSIONS,
+                                    Shape::VLAN,       Shape::TUNNEL};
+  constexpr size_t kBytes = 14 + 8 + 60;  // what is beyond is payload
+  uint64_t seed = number_from("PARTYWALL_SEED", 1);
+
+  for (Shape shape : kFrom) {
+    std::unique_ptr<EdgeModel> model;
+    std::optional<EdgeStep> from;
+
+    // Not under each policy a frame of each shape passes.
+    for (int tries = 0; tries < 50 && !from && wrong_ == 0; tries++) {
+      Dice dice(seed++);
+
+      roll_policy(dice);
+      ASSERT_FALSE(HasFatalFailure());
+      model = std::make_unique<EdgeModel>(this->model());
+      // Nearly each change of an address or a port is a flow.
+      for (const std::string& tenant : model->with_table) make_flows(tenant, 16'384);
+      from = show_passing(dice, shape, *model);
+    }
+    ASSERT_TRUE(from) << "no frame passes of shape " << static_cast<int>(shape);
+
+    auto ask = [&](std::vector<uint8_t> bytes) {
+      EdgeFrame frame = from->frame;
+
+      frame.bytes = std::move(bytes);
+      if (is_about_loopback(read_frame(frame.bytes))) return;
+      asked_++;
+
+      std::string wrong = disagreement(*model, show(std::move(frame), {}));
+
+      if (wrong.empty() || ++wrong_ > kMostShown) return;
+      ADD_FAILURE() << wrong << text();
+    };
+
+    ASSERT_FALSE(HasFailure());
+    for (size_t at = 0; at < std::min(from->frame.bytes.size(), kBytes); at++)
+      for (int value = 0; value < 256 && wrong_ < kMostShown; value++) {
+        std::vector<uint8_t> bytes = from->frame.bytes;
+
+        bytes[at] = static_cast<uint8_t>(value);
+        ask(std::move(bytes));
+      }
+    // Behind a VLAN tag, where BPF_PROG_TEST_RUN takes half a header.
+    for (size_t size = 14; size <= from->frame.bytes.size(); size++) {
+      std::vector<uint8_t> bytes = from->frame.bytes;
+
+      bytes.resize(size);
+      bytes.insert(bytes.begin() + 12, {0x81, 0x00, 0x00, 0x01});
+      ask(std::move(bytes));
+    }
+  }
+  fmt::print("{} frames\n", asked_);
+  EXPECT_GE(asked_, 100'000u);
+}
+
 // What the model, or a program, could have got wrong. Each must be found.
 struct Mistake {
   const char* what;
