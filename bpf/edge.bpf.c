@@ -72,7 +72,7 @@ static __always_inline int read_flow(struct __sk_buff* skb, const struct purchas
 
   __builtin_memset(flow, 0, sizeof(*flow));
   flow->tenant = purchase->tenant;
-  flow->direction = DIRECTION_INGRESS;
+  flow->direction = DIRECTION_COUNT;  // of one that is not known: nobody says who opened it
   flow->interface = skb->ifindex;
   flow->family = v4 ? AF_INET : AF_INET6;
   flow->protocol = IPPROTO_TCP;
@@ -97,7 +97,7 @@ static __noinline enum police police_tcp(struct __sk_buff* skb, const struct pur
   if (segment.begin == segment.end)  // opens or acknowledges only
     return over ? POLICE_ON_ACCOUNT : POLICE_AS_CHARGED;
 
-  struct flow_entry* entry = find_flow(flow, over ? FLOW_OPEN : -1);
+  struct flow_entry* entry = find_flow(flow, over ? FLOW_OPENING : -1);
 
   // Without a place to remember it, single segments are refused; that holds the rate as well.
   if (!entry || (!over && !entry->refusing)) return over ? POLICE_REFUSE : POLICE_AS_CHARGED;

@@ -20,7 +20,7 @@ struct flow_entry {
   __u32 refused_end;  // police: sequence number behind the last byte that was refused
   __u8 refusing;      // police: 1 = until it pauses
   __u8 state;         // enum flow_state
-  __u8 opened_by;     // enum direction: EGRESS = the tenant opened it
+  __u8 opened_by;     // enum direction: EGRESS = the tenant opened it; COUNT = not known
   __u8 protocol;      // IPPROTO_*
 };
 ABI_SIZE(struct flow_entry, 32);
