@@ -64,7 +64,11 @@ static __always_inline void set_flow(struct flow* flow, const struct packet* pac
 // pay_packet(). Returns 0 when something is out of reach.
 static __always_inline int read_flow(struct __sk_buff* skb, const struct purchase* purchase,
                                      struct flow* flow) {
-  int v4 = skb->protocol == bpf_htons(ETH_IP);
+  __u8 version;  // behind a VLAN tag skb->protocol does not say it
+
+  if (bpf_skb_load_bytes(skb, purchase->network, &version, sizeof(version))) return 0;
+
+  int v4 = version >> 4 == 4;
   __u32 size = v4 ? 4 : 16;
   __u32 at = purchase->network + (v4 ? __builtin_offsetof(struct iphdr, saddr)
                                      : __builtin_offsetof(struct ipv6hdr, saddr));

@@ -56,6 +56,14 @@ spec:
   tier: gold
   mode: audit
   members: [{cgroup: $ROOT/trial, addresses: [10.77.5.0/24]}]
+---
+apiVersion: partywall.dev/v1alpha1
+kind: Tenant
+metadata: {name: slow}
+spec:
+  tier: gold
+  members: [{cgroup: $ROOT/slow, addresses: [10.77.6.0/24]}]
+  limits: {ingress: {ceiling: 8kbit, burst: 2000}}
 )";
 
 constexpr const char* kConfig = R"(
@@ -102,7 +110,7 @@ class EdgeReasons : public EdgeWorld {
   void SetUp() override {
     EdgeWorld::SetUp();
     ASSERT_FALSE(HasFatalFailure());
-    for (const char* name : {"web", "db", "bytes", "packets", "trial", "stray"})
+    for (const char* name : {"web", "db", "bytes", "packets", "trial", "slow", "stray"})
       make_cgroup(name);
     start(kPolicy, kConfig);
     give_all();
@@ -321,6 +329,43 @@ TEST_F(EdgeReasons, TheFirstSocketBindsTheInterface) {
 
   EXPECT_EQ(abi::REASON_ALLOW_TENANT_RULE, outcome.reason());
   EXPECT_EQ(number("web"), outcome.cells[0].tenant);
+}
+
+// What the police remembers of a connection says nothing about who opened it: one from before
+// the interface was attached goes on when its rate allows it.
+TEST_F(EdgeReasons, ThePoliceCutsNoConnectionFromBefore) {
+  constexpr const char* kSlow = "10.77.6.5";
+  Packet data = Packet::tcp(kWorld, 443, kSlow, 40000).payload(1000);
+  EdgeOutcome outcome;
+
+  give(kAtWeb, "slow", 0);
+  make_flows("slow", 64);
+  for (int i = 0; i < 100 && outcome.reason() != abi::REASON_LIMIT_BYTES; i++)
+    outcome = ingress(data);
+  ASSERT_EQ(abi::REASON_LIMIT_BYTES, outcome.reason());
+  // An acknowledgement that carries nothing is not held up, only charged.
+  EXPECT_NE(abi::REASON_DENY_WORLD, ingress(Packet::tcp(kWorld, 443, kSlow, 40000)).reason());
+  EXPECT_EQ(kNext, egress(Packet::tcp(kSlow, 40000, kWorld, 443)).verdict);
+  EXPECT_NE(abi::REASON_DENY_WORLD, ingress(data).reason());
+}
+
+// Behind a VLAN tag it is the same connection, and takes one entry of the table for all of its
+// segments.
+TEST_F(EdgeReasons, ThePoliceKnowsAConnectionBehindAVlanTag) {
+  give(kAtWeb, "slow", 0);
+  make_flows("slow", 16);
+  for (int i = 0; i < 200; i++) {
+    Packet segment = Packet::tcp(kWorld, 443, "10.77.6.5", 40000).payload(1000);
+    std::vector<uint8_t> bytes = in(std::move(segment).poke(24 + i % 4, uint8_t(i)));
+
+    bytes.insert(bytes.begin() + 12, {0x81, 0x00, 0x00, 0x01});
+    send({.direction = abi::DIRECTION_INGRESS,
+          .ifindex = ifindex(kAtWeb),
+          .bytes = std::move(bytes),
+          .came_over = ifindex(kUplink)});
+  }
+  EXPECT_EQ(abi::REASON_ALLOW_WORLD,
+            egress(Packet::syn("10.77.6.5", 40001, kWorld, 443)).reason());
 }
 
 // A packet over an interface that nobody has looked at reaches no workload, also when rules
