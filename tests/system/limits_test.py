@@ -84,10 +84,11 @@ class LimitsTest(WorldTest):
         return total * 8 / elapsed
 
     def check(self, what, measured, rate, least):
+        """Never more than the rate; at least this part of it, where the machine can send so much."""
         print(f"  {what}: {measured / 1e6:.2f} Mbit/s of {rate / 1e6:.0f} "
               f"({measured / rate:.3f})", flush=True)
         self.assertLessEqual(measured, rate * 1.02, what)
-        self.assertGreaterEqual(measured, rate * least, what)
+        self.assertGreaterEqual(measured, rate * least * (1 if SLOW == 1 else 0.75), what)
 
     def test_control_without_a_limit(self):
         self.agent.apply(limited("egress") + "# no limit\n")

@@ -455,10 +455,10 @@ class Agent:
         os.rename(draft, f"{self.policy_dir}/{name}")
 
     def apply(self, policy, timeout=10):
-        """Writes a policy and returns when it is in force."""
-        before = self.generation()
+        """Writes a policy and returns when it is in force, which the agent's log says first."""
+        before = self.log().count(" in force: ")
         self.write(policy)
-        wait_until(lambda: self.generation() > before, timeout, "a new generation")
+        wait_until(lambda: self.log().count(" in force: ") > before, timeout, "a new generation")
 
     # --- what it says
 

@@ -55,7 +55,7 @@ class TableTest(Folder):
     def table(self, *names):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            code = vm_table.main(self.folder, names)
+            code = vm_table.main(self.folder, self.folder / "counts", names)
         return code, said.getvalue()
 
     def test_a_report_and_an_exit_code_are_needed(self):
@@ -67,6 +67,7 @@ class TableTest(Folder):
             result, said = self.table(name)
             self.assertEqual(failed, result, said)
             self.assertIn(f"\n{failed} failed", said)
+            self.assertEqual(str(failed), (self.folder / "counts").read_text().split()[2])
         self.assertRegex(self.table("6.1.bpf")[1], r"6\.1\.0-50-amd64 +bpf +1 +1 +0 +12")
 
     def test_a_machine_that_never_came_up_has_failed(self):

@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2154  # packages is packages.sh's, vm_cache is vm_kernels.sh's
 
 # Beside what the build and the tests need on any machine.
-arm64_packages="libc6-dev linux-libc-dev gcc cmake python3 busybox-static bash coreutils findutils grep
+arm64_packages="base-files libc-bin dash libc6-dev linux-libc-dev gcc cmake python3 busybox-static bash coreutils findutils grep
   sed mawk mount base-passwd iproute2 util-linux procps ethtool nftables curl iperf3 redis-server
   bind9-dnsutils netcat-openbsd prometheus bpftool libbpf-dev libelf-dev zlib1g-dev"
 

@@ -50,16 +50,18 @@ command_line_of() {
 # in vm_folder/VERSION.JOB: of this run only. Meant for the background: a TERM ends the machine.
 run_vm() {
   local kernel=$vm_cache/kernels/$1 results=$vm_folder/$1.$2 log=$vm_folder/$1.$2.log
-  local share="security_model=none,multidevs=remap" root=/ build=release machine
+  local share="security_model=none,multidevs=remap" root=/ build=release cpus=1 machine
 
   if [[ $1 == *-arm64 ]]; then root=$vm_cache/arm64 build=arm64; fi
+  # Two that wait for each other are slower than one, more so on a busy host.
+  if [ "$2" = smp ]; then cpus=2; fi
   rm -rf "$results" && mkdir -p "$results"
   printf '%s\n' "$2" faults >"$results/jobs"
   echo "$ready_root" >"$results/checkout"
   echo "$ready_root/build/$build" >"$results/build"
   make_initramfs "$1" "$results.initramfs" >"$log" 2>&1 || return 1
   # shellcheck disable=SC2046  # words
-  timeout "$vm_timeout_s" nice $(machine_of "$1") -accel tcg,thread=multi -smp 2 -m "$vm_memory" \
+  timeout "$vm_timeout_s" $(machine_of "$1") -accel tcg,thread=multi -smp $cpus -m "$vm_memory" \
     -nodefaults -display none -serial stdio -no-reboot \
     -kernel "$kernel/vmlinuz" -initrd "$results.initramfs" -append "$(command_line_of "$1")" \
     -virtfs "local,path=$root,mount_tag=host,readonly=on,$share" \
@@ -71,4 +73,6 @@ run_vm() {
   # shellcheck disable=SC2064  # the number it has now
   trap "kill $machine 2>/dev/null" TERM
   wait "$machine"
+  # What it took of this machine's processors, for vm_table.py.
+  times >"$results/processor"
 }
