@@ -7,6 +7,10 @@ kernel_versions=(5.10 6.1 6.12 7)
 # Version -> suite and architecture.
 declare -A kernel_source=([5.10]=bullseye.amd64 [6.1]=bookworm.amd64 [6.12]=trixie.amd64 [7]=sid.amd64
   [6.1-arm64]=bookworm.arm64)
+# Version -> what runs there when no label is asked for. All of it everywhere would take two cores half an hour:
+# system is for the oldest and the newest, adversarial for the one between, whose system tools/test runs.
+declare -A kernel_labels=([5.10]=refusal [6.1]="system smp bpf vm" [6.12]="adversarial bpf vm"
+  [7]="system smp bpf vm" [6.1-arm64]="bpf vm")
 
 # What the machine needs before it has its root: its shares, and a layer over them.
 boot_modules="virtio_pci 9pnet_virtio 9p overlay"

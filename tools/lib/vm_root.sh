@@ -7,12 +7,12 @@ arm64_packages="base-files libc-bin dash libc6-dev linux-libc-dev gcc cmake pyth
   sed mawk mount base-passwd iproute2 util-linux procps ethtool nftables curl iperf3 redis-server
   bind9-dnsutils netcat-openbsd prometheus bpftool libbpf-dev libelf-dev zlib1g-dev"
 
-# ready_arm64_root: vm_cache/arm64 is there, or the script ends. Made once; `refresh` makes it anew.
+# ready_arm64_root keep|refresh: vm_cache/arm64 is there, or the script ends. `refresh` makes it anew.
 ready_arm64_root() {
   local root=$vm_cache/arm64 log=$vm_cache/arm64.log
 
   mkdir -p "$vm_cache"
-  if [ -e "$root/complete" ] && [ "${1:-}" != refresh ]; then return; fi
+  if [ -e "$root/complete" ] && [ "$1" != refresh ]; then return; fi
   say "arm64: download Debian bookworm's libraries and programs (about 200 MB)"
   make_arm64_root "$root" >"$log" 2>&1 || {
     tail -n 5 "$log" >&2
