@@ -1,11 +1,12 @@
 # tests/adversarial/packets_test.py: packets that no honest socket sends: rows 1 to 14 and 18 of the catalogue,
 # between workloads that the node routes.
 import errno
+import re
 import socket
 import struct
 import unittest
 
-from rows import CLOSED, OPEN, Rows
+from rows import CLOSED, MARK_MASK, OPEN, POLICY, Rows
 from attackers import clients, crafted, frames, privileges, xdp
 from netlink import Netlink
 from partywall import CLONE_NEWNET, LIBC
@@ -271,6 +272,19 @@ if has_sctp():
     row(18, denied("protocol"), at="b", probe=first_chunks)(sctp_association)
 else:
     print("row 18: SCTP sockets are not on this kernel", flush=True)
+
+
+class NamedInterfacesTest(PacketsTest):
+    """The same, where the policy says whose each interface is, and no flag names any."""
+
+    policy = re.sub(r"- cgroup: \$ROOT/(\w+)\n", r'- cgroup: $ROOT/\1\n      interface: "pw-\1*"\n',
+                    POLICY)
+    edge_flags = ("--edge-mark-mask", MARK_MASK)
+
+
+for name in dir(NamedInterfacesTest):
+    if name.startswith("test_0_"):  # to name an interface is to have the edge plane
+        setattr(NamedInterfacesTest, name, None)
 
 
 if __name__ == "__main__":

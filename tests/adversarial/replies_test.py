@@ -5,7 +5,7 @@ import struct
 import unittest
 
 from rows import B, C, CLOSED, D, OPEN, POLICY, Rows, member
-from attackers import clients
+from attackers import clients, crafted
 from partywall import tenants, wait_until
 
 BOTH = ("both_planes",)
@@ -26,7 +26,7 @@ table ip services {{
 }}
 """
 ECHO_REPLY, ECHO_REPLY6, UNREACHABLE, UNREACHABLE6 = 0, 129, 3, 1
-TCP_RST, SO_MARK = 4, 36
+TCP_FIN, TCP_RST, TCP_ACK, SO_MARK = 1, 4, 16, 36
 
 
 def answers(version, protocol, matches):
@@ -44,6 +44,8 @@ def answers(version, protocol, matches):
 
 
 class RepliesTest(Rows, unittest.TestCase):
+    hosts = ("a", "b", "c", "world")
+
     @classmethod
     def prepare(cls):
         cls.world.feed("node", NAT, "nft", "-f", "-")
@@ -99,6 +101,27 @@ class RepliesTest(Rows, unittest.TestCase):
                 back = self.posts[scanner.host].ask("frames")
                 self.assertEqual([], [one for one in back if from_host(one, address)])
         self.assertGreater(agent.usage("a")["ingress"]["refused"]["world"]["packets"], 0)
+
+
+    def test_6_scan_with_segments_that_open_nothing(self):
+        """Row 37: of a workload that came after the agent, they need a connection that it knows."""
+        agent = self.agent_of(True)
+        before = agent.usage("d")["ingress"]["refused"].get("world", {}).get("packets", 0)
+        self.world.add_host("d", 4)
+        self.world.place("d", "d").run(clients.udp_send, "10.77.4.1", 9, b"hello")
+        address = self.world.hosts["d"][0]
+        for flags in (TCP_ACK, TCP_RST | TCP_ACK, TCP_FIN):
+            self.clear()
+            self.world.place(None, "world").run(out_of_the_blue, "10.77.9.2", address, flags)
+            wait_until(lambda: agent.usage("d")["ingress"]["refused"]["world"]["packets"] ==
+                       before + 1, 5, "one more refusal")
+            before += 1
+            back = self.posts["world"].ask("frames")
+            self.assertEqual([], [one for one in back if from_host(one, address)])
+
+
+def out_of_the_blue(source, target, flags):
+    crafted.raw4(target, socket.IPPROTO_TCP, crafted.tcp4(source, target, 4000, NOBODY_LISTENS, flags))
 
 
 def from_host(frame, address):
@@ -194,6 +217,15 @@ def port_unreachable_v6(scene):
 def reset_without_the_edge(scene):
     """Not held by the cgroup plane alone: no socket of a's sends it."""
     scene.attack(clients.tcp_ask, scene.a.v4, NOBODY_LISTENS, scene.token, 0.9,
+                 place=scene.outsider)
+
+
+@row(37, {}, legs=BOTH, at="world", held=False,
+     probe=answers(4, 6, lambda header: header[13] & TCP_RST))
+def segment_that_opens_nothing(scene):
+    """Not held where the workload was there before the agent: it may be of a connection that was
+    open then, which is not cut."""
+    scene.attack(out_of_the_blue, scene.outsider.v4, scene.a.v4, TCP_ACK, needs=("net_raw",),
                  place=scene.outsider)
 
 

@@ -23,7 +23,7 @@ PHASES = ((False, False, 0.8, 0.45), (True, False, 0.16, 0.35), (True, True, 0.0
 CONTROL = 100
 WORKERS = 2
 HOST_MAC = b"\x02\0\0\0\x52\x01"
-SOURCE, GATEWAY = "10.77.1.50", "10.77.1.1"
+SOURCE, FOREIGN_SOURCE, GATEWAY = "10.77.1.50", "10.77.3.50", "10.77.1.1"
 TOKEN = b"first-packet-of-all"
 
 
@@ -67,7 +67,9 @@ def born(folder, node_netns, at_node, port, target, by_frame):
         at_node.up(port)
         own.up("eth0")
         if by_frame:
-            frames.send_frames([frames.datagram4(SOURCE, target, CLOSED, TOKEN)], HOST_MAC)
+            # From a's own address, and from one of c's, so that c could take it for its own.
+            frames.send_frames([frames.datagram4(source, target, CLOSED, TOKEN)
+                                for source in (SOURCE, FOREIGN_SOURCE)], HOST_MAC)
             return 0
         own.neighbor(index, GATEWAY, HOST_MAC)
         own.default_route(index, GATEWAY)

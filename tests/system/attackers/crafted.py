@@ -25,6 +25,15 @@ def udp6(source, target, source_port, target_port, payload):
     return struct.pack("!HHHH", source_port, target_port, length, total) + payload
 
 
+def tcp4(source, target, source_port, target_port, flags, payload=b""):
+    """A segment out of the blue."""
+    header = struct.pack("!HHIIBBHHH", source_port, target_port, 1000, 2000, 0x50, flags, 1024, 0, 0)
+    pseudo = socket.inet_aton(source) + socket.inet_aton(target) + \
+        struct.pack("!BBH", 0, 6, len(header) + len(payload))
+    total = checksum(pseudo + header + payload)
+    return header[:16] + struct.pack("!H", total) + header[18:] + payload
+
+
 def ip4(source, target, protocol, body, options=b"", fragment=0, identity=1):
     words = 5 + len(options) // 4
     return struct.pack("!BBHHHBBH4s4s", 0x40 | words, 0, words * 4 + len(body), identity, fragment,
