@@ -248,8 +248,9 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
   int egress = flow->direction == DIRECTION_EGRESS;
 
   if (!egress) flow->peer = marked_tenant(skb, control);
-  if (!egress && !flow->peer && skb->ingress_ifindex && !is_from_known_interface(skb))
-    return REASON_DENY_UNBOUND;
+  int unmarked = !egress && !flow->peer && skb->ingress_ifindex;
+
+  if (unmarked && !is_from_known_interface(skb)) return REASON_DENY_UNBOUND;
   if (frame->ethertype == bpf_htons(ETH_ARP)) return judge_arp(skb, packet.network, flow);
   if (frame->ethertype != bpf_htons(ETH_IP) && frame->ethertype != bpf_htons(ETH_IP6))
     return REASON_DENY_FRAME;
@@ -262,7 +263,8 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
   set_flow(flow, &packet);
   reason = judge_link(skb, &packet, flow);
   if (reason != NOT_LINK) return reason;
-  if (!frame->bound) return REASON_DENY_UNBOUND;
+  if (!frame->bound || (unmarked && !may_be_unmarked(skb, control->mark_mask)))
+    return REASON_DENY_UNBOUND;
   if (!(policy->flags & TENANT_IN_USE)) return REASON_DENY_UNKNOWN_CGROUP;
   if (egress && !owns_source(flow->side, flow->tenant, policy, packet.family, &packet.source))
     return REASON_DENY_SOURCE;
@@ -319,7 +321,7 @@ static __always_inline enum reason judge_plain(struct __sk_buff* skb,
     __u32 sender = marked_tenant(skb, control);
 
     if (unlikely(!skb->ingress_ifindex || (sender && sender != flow.peer))) return NOT_PLAIN;
-    if (unlikely(!sender && !is_from_known_interface(skb))) return NOT_PLAIN;
+    if (unlikely(!sender && !may_be_unmarked(skb, control->mark_mask))) return NOT_PLAIN;
   }
   frame->peer = flow.peer;
   frame->tcp_at = packet.protocol == IPPROTO_TCP ? LINK_HEADER + sizeof(struct iphdr) : 0;

@@ -38,6 +38,15 @@ static __always_inline int is_from_known_interface(const struct __sk_buff* skb) 
   return interface_at(skb->ingress_ifindex) != NULL;
 }
 
+// Whether a packet that has no mark may be let in. Where marks are on, all but words about the
+// link are marked as they come from a workload: one that is not came before the programs were
+// attached.
+static __always_inline int may_be_unmarked(const struct __sk_buff* skb, __u32 mark_mask) {
+  const struct interface* from = interface_at(skb->ingress_ifindex);
+
+  return from && (!mark_mask || from->flags & INTERFACE_HOST);
+}
+
 #define ANCHOR_LEVELS 8  // how far below the managed root a claimed cgroup is looked for
 
 // The tenant that an interface belongs to; TENANT_NONE when nobody is bound to it, or when the
