@@ -9,8 +9,9 @@ import traceback
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../system"))
 
 from attackers import clients, post, privileges  # noqa: E402
-from edge_world import SLOW, NodeAgent, RoutedWorld  # noqa: E402
+from edge_world import NodeAgent, RoutedWorld  # noqa: E402
 from partywall import tenants, wait_until  # noqa: E402
+from slow import SLOW  # noqa: E402
 
 OPEN, CLOSED = post.OPEN, post.CLOSED
 MARK_MASK = "0xffff0000"
@@ -227,7 +228,7 @@ class Rows:
         cls.clear()
         try:
             row.play(scene)
-            wait_until(lambda: all(cls.arrived(row, scene)), cls.control_timeout * SLOW,
+            wait_until(lambda: all(cls.arrived(row, scene)), cls.control_timeout,
                        "the attack's arrival")
             return ""
         except Exception:

@@ -5,7 +5,6 @@ import os
 
 from partywall import Agent, World, run
 
-SLOW = float(os.environ.get("PARTYWALL_SLOW", "1"))  # emulated machines are slower by this
 # host -> third part of its network 10.77.x.0/24 and fd77:0:0:x::/64. "world" is behind the uplink.
 ROUTED = {"a": 1, "b": 2, "c": 3, "d": 4, "world": 9}
 
