@@ -31,6 +31,13 @@ class LinkTest(Rows, unittest.TestCase):
         cls.outside_mac = cls.world.mac("world")
 
     @classmethod
+    def settle(cls):
+        """Who was answered with no agent would be asked for its address now and then, for seconds."""
+        for host in cls.hosts:
+            cls.world._in(host, "ip", "neigh", "flush", "all")
+        super().settle()
+
+    @classmethod
     def greet(cls, host):
         """Without a question for an address, which all would hear."""
         cls.world.place(host, host).run(frames.send_frames, [frames.datagram4(
@@ -141,6 +148,86 @@ def redirect_v4(scene):
 def dhcp_server(scene):
     send(scene, [frames.dhcp_reply(scene.a.v4, "10.77.2.66", scene.test.macs["b"], scene.token)],
          frames.IP4, frames.BROADCAST)
+
+
+# --- words about the link, with other words in them
+
+def heard(*tenants, reason="multicast"):
+    """It may leave, and is refused where it arrives."""
+    return {(tenant, "ingress", reason): 1 for tenant in tenants}
+
+
+@row(4, heard("c", reason="tenant_floor"), legs=EDGE, by="frame")
+def arp_as_a_channel(scene):
+    mine = scene.test.macs["a"]
+    question = frames.arp(1, mine, scene.a.v4, b"\0" * 6, scene.c.v4) + scene.token
+    send(scene, [question], frames.ARP, scene.test.macs["c"])
+
+
+@row(4, heard("c", reason="tenant_floor"), legs=EDGE, by="frame")
+def solicitation_as_a_channel(scene):
+    send(scene, [frames.neighbor_solicit(scene.a.v6, scene.test.macs["a"], scene.c.v6, scene.token)],
+         frames.IP6, scene.test.macs["c"])
+
+
+@row(4, heard("b", "c", "d"), legs=EDGE, by="frame")
+def listener_report_as_a_channel(scene):
+    send(scene, [frames.listener_report(link_local(scene.test.macs["a"]), scene.token)], frames.IP6,
+         b"\x33\x33\0\0\0\x16")
+
+
+@row(4, heard("b", "c", "d"), legs=EDGE, by="frame")
+def dhcp_question_as_a_channel(scene):
+    send(scene, [frames.dhcp_question(scene.test.macs["a"], scene.token)], frames.IP4,
+         frames.BROADCAST)
+
+
+# --- frames that are not quite what they seem
+
+@row(4, denied("tenant_floor"), legs=EDGE, by="frame")
+def vlan_tag(scene):
+    kind, body = frames.tagged([7], frames.datagram4(scene.a.v4, scene.c.v4, CLOSED, scene.token))
+    send(scene, [body], kind, scene.test.macs["c"])
+
+
+@row(4, denied("tenant_floor"), legs=EDGE, by="frame")
+def two_vlan_tags(scene):
+    kind, body = frames.tagged([7, 8], frames.datagram4(scene.a.v4, scene.c.v4, CLOSED, scene.token))
+    send(scene, [body], kind, scene.test.macs["c"])
+
+
+@row(4, denied("frame"), legs=EDGE, by="frame")
+def four_vlan_tags(scene):
+    kind, body = frames.tagged([7, 8, 9, 10], frames.datagram4(
+        scene.a.v4, scene.c.v4, CLOSED, scene.token))
+    send(scene, [body], kind, scene.test.macs["c"])
+
+
+@row(4, denied("frame"), legs=EDGE, by="frame")
+def link_layer_control(scene):
+    """A length instead of a type, as of old."""
+    body = b"\xaa\xaa\x03\0\0\0\x08\0" + frames.datagram4(scene.a.v4, scene.c.v4, CLOSED, scene.token)
+    send(scene, [body], len(body), scene.test.macs["c"])
+
+
+# --- addresses that nobody declared
+
+@row(5, denied("source_address"), legs=EDGE, by="frame")
+def link_local_addresses(scene):
+    send(scene, [frames.datagram6(link_local(scene.test.macs["a"]), link_local(scene.test.macs["c"]),
+                                  CLOSED, scene.token)], frames.IP6, scene.test.macs["c"])
+
+
+@row(5, heard("c", reason="tenant_floor"), legs=EDGE, by="frame")
+def address_that_c_did_not_declare(scene):
+    """a may talk with the world, and takes c's second address for it."""
+    send(scene, [frames.datagram4(scene.a.v4, "10.88.3.3", CLOSED, scene.token)], frames.IP4,
+         scene.test.macs["c"])
+
+
+@row(5, denied("source_address"), legs=EDGE, by="frame", at="b")
+def no_source_at_all(scene):
+    send(scene, [frames.datagram4("0.0.0.0", scene.b.v4, OPEN, scene.token)], frames.IP4)
 
 
 def link_local(mac):

@@ -192,6 +192,27 @@ def tiny_first_fragment(scene):
         scene.a.v4, scene.b.v4, CLOSED, scene.token, 8), needs=RAW)
 
 
+@row(11, {"cgroup_plane": denied("fragment", 2), "both_planes": denied("fragment", 2),
+          "edge_alone": {("a", "egress", "malformed"): 1, ("a", "egress", "fragment"): 1}},
+     at="b", by="frame")
+def first_fragment_without_the_flags(scene):
+    """Eight bytes of a TCP header: its ports are open, and what it does is in the next one."""
+    whole = crafted.tcp4(scene.a.v4, scene.b.v4, 4000, OPEN, 2, scene.token)
+    scene.attack(crafted.each4, scene.a.v4, scene.b.v4, [
+        crafted.ip4(scene.a.v4, scene.b.v4, 6, whole[:8], fragment=0x2000, identity=79),
+        crafted.ip4(scene.a.v4, scene.b.v4, 6, whole[8:], fragment=1, identity=79)], needs=RAW)
+
+
+@row(10, {"edge_alone": {("a", "egress", "fragment"): 1}}, legs=("edge_alone",), by="frame")
+def later_fragment_to_another_target(scene):
+    """The first one went where it may; the next has its number and goes to c."""
+    first, later = crafted.fragment_pair4(scene.a.v4, scene.b.v4, OPEN, b"." * 8 + scene.token, 16,
+                                          80)
+    later = crafted.ip4(scene.a.v4, scene.c.v4, 17, later[20:], fragment=2, identity=80)
+    scene.attack(crafted.each4, scene.a.v4, scene.b.v4, [first], needs=RAW)
+    scene.attack(crafted.each4, scene.a.v4, scene.c.v4, [later], needs=RAW)
+
+
 @row(12, {"cgroup_plane": {("a", "calls", "tenant_port"): 1},
           "both_planes": {("a", "calls", "tenant_port"): 1},
           "edge_alone": {("a", "egress", "tenant_port"): 1, ("a", "egress", "fragment"): 3}},

@@ -5,7 +5,7 @@ import struct
 import unittest
 
 from rows import B, C, CLOSED, D, OPEN, POLICY, Rows, member
-from attackers import clients, crafted
+from attackers import clients, crafted, frames
 from partywall import tenants, wait_until
 
 BOTH = ("both_planes",)
@@ -48,6 +48,7 @@ class RepliesTest(Rows, unittest.TestCase):
 
     @classmethod
     def prepare(cls):
+        cls.uplink_mac = cls.world.gateway_mac("world")
         cls.world.feed("node", NAT, "nft", "-f", "-")
 
     # --- honest, beside the attacks
@@ -168,6 +169,30 @@ def send_marked(mark, address, port, payload):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setsockopt(socket.SOL_SOCKET, SO_MARK, struct.pack("=I", mark))
         client.sendto(payload, (address, port))
+
+
+# --- answers to nothing
+
+@row(37, denied("a", "world"), legs=BOTH, at="a", by="frame")
+def error_about_a_flow_that_is_none(scene):
+    quoted = frames.datagram4(scene.a.v4, scene.outsider.v4, 7, scene.token, 4321)
+    scene.attack(frames.send_frames, [frames.unreachable4(scene.outsider.v4, scene.a.v4, quoted)],
+                 scene.test.uplink_mac, needs=("net_raw",), place=scene.outsider)
+
+
+@row(37, {("c", "egress", "tenant_floor"): 1}, legs=BOTH, at="a", by="frame")
+def error_of_a_stranger(scene):
+    """c tells a that a datagram to b did not arrive."""
+    quoted = frames.datagram4(scene.a.v4, scene.b.v4, OPEN, scene.token)
+    scene.attack(frames.send_frames, [frames.unreachable4(scene.c.v4, scene.a.v4, quoted)],
+                 scene.world.gateway_mac("c"), needs=("net_raw",), place=scene.c)
+
+
+@row(40, {("b", "egress", "tenant_floor"): 1}, legs=BOTH, at="a", by="frame")
+def answer_that_nobody_asked_for(scene):
+    """From b's open port, which may answer a and not begin."""
+    scene.attack(frames.send_frames, [frames.datagram4(scene.b.v4, scene.a.v4, 4322, scene.token, OPEN)],
+                 scene.world.gateway_mac("b"), needs=("net_raw",), place=scene.b)
 
 
 # --- the kernel's own answers

@@ -53,12 +53,14 @@ def spoof4(source, target, port, payload):
     send4(source, target, [ip4(source, target, 17, udp4(source, target, 4000, port, payload))])
 
 
-def fragment_pair4(source, target, port, payload, first_bytes=16):
+def fragment_pair4(source, target, port, payload, first_bytes=16, identity=77):
     """One datagram in two fragments, the first with `first_bytes` of it."""
     whole = udp4(source, target, 4000, port, payload)
     assert first_bytes % 8 == 0 and len(whole) > first_bytes
-    return [ip4(source, target, 17, whole[:first_bytes], fragment=0x2000, identity=77),
-            ip4(source, target, 17, whole[first_bytes:], fragment=first_bytes // 8, identity=77)]
+    return [ip4(source, target, 17, whole[:first_bytes], fragment=0x2000,
+                identity=identity),
+            ip4(source, target, 17, whole[first_bytes:], fragment=first_bytes // 8,
+                identity=identity)]
 
 
 def fragments4(source, target, port, payload, first_bytes=16):

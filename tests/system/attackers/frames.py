@@ -97,3 +97,34 @@ def dhcp_reply(source, offered, mac, token):
     bootp += mac + b"\0" * 10 + b"\0" * 64 + token.ljust(128, b"\0") + b"\x63\x82\x53\x63"
     bootp += bytes([53, 1, 2, 54, 4]) + socket.inet_aton(source) + b"\xff"
     return ip4(source, "255.255.255.255", 17, udp4(source, "255.255.255.255", 67, 68, bootp))
+
+
+def neighbor_solicit(source, mac, target, token=b""):
+    return icmp6(source, target, 135, struct.pack("!I16sBB6s", 0, socket.inet_pton(
+        socket.AF_INET6, target), 1, 1, mac) + token)
+
+
+def listener_report(source, token=b""):
+    """A multicast listener report, and something behind it."""
+    return icmp6(source, "ff02::16", 143, struct.pack("!HH", 0, 0) + token)
+
+
+def dhcp_question(mac, token):
+    bootp = struct.pack("!BBBBIHH16s", 1, 1, 6, 0, 7, 0, 0, b"\0" * 16) + mac + b"\0" * 10
+    bootp += b"\0" * 64 + token.ljust(128, b"\0") + b"\x63\x82\x53\x63" + bytes([53, 1, 1, 255])
+    return ip4("0.0.0.0", "255.255.255.255", 17, udp4("0.0.0.0", "255.255.255.255", 68, 67, bootp))
+
+
+def unreachable4(source, target, quoted):
+    """ICMP: a packet of the target's did not get to its port."""
+    body = struct.pack("!BBHI", 3, 3, 0, 0) + quoted
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    return ip4(source, target, 1, body)
+
+
+def tagged(tags, body, ethertype=IP4):
+    """(ethertype, body) of a frame behind VLAN tags."""
+    for tag in reversed(tags):
+        body = struct.pack("!HH", tag, ethertype) + body
+        ethertype = VLAN
+    return ethertype, body
