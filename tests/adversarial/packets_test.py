@@ -252,7 +252,8 @@ def raw_protocols(number):
     return play
 
 
-for name, number in (("sctp", 132), ("dccp", 33), ("udp_lite", 136), ("ah", 51), ("unknown_protocol", 253)):
+for name, number in (("sctp", 132), ("dccp", 33), ("udp_lite", 136), ("ah", 51),
+                     ("unknown_protocol", 253)):
     play = raw_protocols(number)
     play.__name__ = "raw_" + name
     row(18, denied("protocol"), at="b", by="frame")(play)

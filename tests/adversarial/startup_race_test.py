@@ -2,8 +2,9 @@
 # interface and the first forbidden packet at once. None may arrive, the first included.
 #
 # PARTYWALL_RACE_WORKLOADS (10000) is how many, PARTYWALL_RACE_SECONDS (80; 40 on emulated machines) how long
-# at the most: what does not fit is left out and said. An attached program makes the kernel wait for all processors at each
-# interface that comes and goes, under the lock that all network namespaces share: 20 to 50 ms.
+# at the most: what does not fit is left out and said. An attached program makes the kernel wait for all
+# processors at each interface that comes and goes, under the lock that all network namespaces share: 20 to
+# 50 ms.
 import os
 import socket
 import sys

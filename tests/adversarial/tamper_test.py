@@ -11,10 +11,10 @@ import unittest
 from rows import CLOSED, MARK_MASK, OPEN, POLICY
 from attackers import clients, frames, post, privileges, squatter
 from edge_world import NodeAgent, RoutedWorld
-from partywall import run, wait_until
+from partywall import refused, run, wait_until
 
 MENDED = 5  # seconds, at the most
-OBJ_GET, PROG_GET_NEXT_ID, PROG_GET_FD_BY_ID, LINK_GET_NEXT_ID, LINK_DETACH = 7, 11, 13, 31, 34
+OBJ_GET, PROG_GET_FD_BY_ID, LINK_GET_NEXT_ID, LINK_DETACH = 7, 13, 31, 34
 
 
 def open_pin(path):
@@ -59,10 +59,13 @@ class TamperTest(unittest.TestCase):
 
     # --- helpers
 
+    def new_token(self):
+        type(self).tokens += 1
+        return b"tampered-%04d" % self.tokens
+
     def leaks(self, by_frame):
         """Whether a's datagram arrives at c."""
-        type(self).tokens += 1
-        token = b"tampered-%04d" % self.tokens
+        token = self.new_token()
         if by_frame:
             self.a.run(frames.send_frames, [frames.datagram4(self.a.v4, self.c.v4, CLOSED, token)],
                        self.gateway)
@@ -135,6 +138,29 @@ class TamperTest(unittest.TestCase):
             for host in "abc":
                 self.take_edge_off("pw-" + host)
         self.assert_tamper(tamper, True)
+
+    # --- no agent at all
+
+    def test_killed_agent(self):
+        """What is attached goes on; a workload that comes now, and is attached to nothing, reaches no
+        other, whatever address it takes."""
+        self.agent.kill()
+        self.assertFalse(self.leaks(False))
+        self.assertFalse(self.leaks(True))
+        self.world.add_host("d", 4)
+        d = self.world.place("d", "d")
+        sources = (d.v4, "10.77.3.50", "10.77.9.2")  # its own, one of c's, one of the world
+        for when in ("while the agent is gone", "once it is back"):
+            for source in sources:
+                token = self.new_token()
+                d.run(frames.send_frames, [frames.datagram4(source, self.c.v4, CLOSED, token)],
+                      self.world.gateway_mac("d"))
+                self.assertTrue(self.a.run(clients.udp_ask, self.b.v4, OPEN))
+                self.assertEqual([], [one for one in self.receiver.ask("frames") if token in one],
+                                 f"from {source} {when}")
+            if self.agent.process.poll() is not None:
+                self.agent.start()
+        self.assertGreater(refused(self.agent.usage("d"), "egress", "source_address"), 0)
 
     def take_edge_off(self, device):
         """TCX links where the kernel has them, else the queueing discipline and all that is on it."""

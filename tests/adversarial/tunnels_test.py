@@ -39,8 +39,8 @@ class TunnelsTest(Rows, unittest.TestCase):
         if NETKIT:
             cls.world.place("a", "a").run(through_interface, "nk0", cls.world.hosts["a"][0],
                                           "10.77.7.1", CLOSED, b"hello")
-        cls.world.place("a", "a").run(second_interface_frame, cls.second_gateway, cls.world.hosts["a"][0], "10.77.6.1",
-                                      b"hello")
+        a = cls.world.place("a", "a")
+        a.run(second_interface_frame, cls.second_gateway, a.v4, "10.77.6.1", b"hello")
         super().settle()
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 import struct
 
-NEWLINK, DELLINK, NEWADDR, NEWROUTE, NEWNEIGH = 16, 17, 20, 24, 28
+NEWLINK, NEWADDR, NEWROUTE, NEWNEIGH = 16, 20, 24, 28
 REQUEST, ACK, CREATE, EXCL = 1, 4, 0x400, 0x200
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 18, 28
 INFO_KIND, INFO_DATA, PEER = 1, 2, 1  # the peer's number is the same for veth and netkit

@@ -11,8 +11,8 @@ OUTGOING = 4
 OPEN, CLOSED = 5001, 5002  # open: by the policy. Servers listen on both
 
 
-def listen(pipe, group=None):
-    """Messages: "clear" forgets; (since, ) ... "frames" and "payloads" answer with lists of bytes."""
+def listen(pipe):
+    """Messages: "clear" forgets all; "frames" and "payloads" answer with lists of bytes so far."""
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.ntohs(ALL_PROTOCOLS))
     tap.bind(("eth0", ALL_PROTOCOLS))
     tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
