@@ -12,6 +12,9 @@ int empty_egress(struct __sk_buff* skb) { return 1; }
 SEC("cgroup_skb/ingress")
 int empty_ingress(struct __sk_buff* skb) { return 1; }
 
+SEC("tc")
+int empty_tc(struct __sk_buff* skb) { return -1; }
+
 SEC("cgroup/connect4")
 int empty_connect(struct bpf_sock_addr* context) { return 1; }
 
