@@ -366,10 +366,11 @@ static __always_inline int is_own_frame(struct __sk_buff* skb, struct interface*
   const __u8* address = egress ? frame + 6 : frame;
 
   if (unlikely(!(interface->flags & INTERFACE_HAS_MAC))) {
+    __u64 mac = 0;
+
     if (!egress) return 1;
-    __builtin_memcpy(interface->mac, address, 6);
-    __sync_fetch_and_or(&interface->flags, INTERFACE_HAS_MAC);
-    return 1;
+    __builtin_memcpy(&mac, address, 6);
+    return claim_link_address(interface, mac);
   }
   if (likely(*(const __u32*)address == *(const __u32*)interface->mac &&
              *(const __u16*)(address + 4) == *(const __u16*)(interface->mac + 4)))

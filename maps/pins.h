@@ -20,12 +20,13 @@ namespace partywall {
 
 inline constexpr std::string_view kDefaultPinRoot = "/sys/fs/bpf/partywall";
 
-inline constexpr std::array<std::string_view, 25> kMapNames = {
-    "control",   "health",       "anchors",    "members",       "members_overflow",
-    "endpoints", "endpoints6",   "pair_slots", "pairs",         "port_pages",
-    "tenants",   "tenant_names", "meters",     "counters",      "events",
-    "udp_peers", "listeners",    "changes",    "syscall_slots", "syscalls",
-    "paces",     "refusals",     "interfaces", "flow_tables",   "spare_flows"};
+inline constexpr std::array<std::string_view, 26> kMapNames = {
+    "control",       "health",       "anchors",    "members",       "members_overflow",
+    "endpoints",     "endpoints6",   "pair_slots", "pairs",         "port_pages",
+    "tenants",       "tenant_names", "meters",     "counters",      "events",
+    "udp_peers",     "listeners",    "changes",    "syscall_slots", "syscalls",
+    "paces",         "refusals",     "interfaces", "flow_tables",   "spare_flows",
+    "link_addresses"};
 
 std::string map_pin(std::string_view root, std::string_view map);
 std::string link_pin(std::string_view root, std::string_view link);

@@ -4,12 +4,15 @@
 
 #include <bpf/bpf.h>
 #include <fcntl.h>
+#include <net/if.h>
 
 #include <array>
 #include <cerrno>
 
+#include "agent/kernel/tc_hooks.h"
 #include "agent/source/cgroup_tree.h"
 #include "maps/abi/control.h"
+#include "maps/abi/interfaces.h"
 #include "maps/pins.h"
 #include "maps/typed_map.h"
 
@@ -62,6 +65,35 @@ void ask(const Expected& expected, int link_fd, uint64_t root_id, Attachment& an
     answer.attached = true;
 }
 
+// A program of the edge at all workloads' interfaces: attached when it is at each of them. Of
+// an interface that is gone netlink will tell.
+Attachment at_interfaces(const MappedArray<const abi::interface>& rows, const char* program,
+                         TcHook hook, std::string_view pin_root) {
+  size_t count = 0;
+  std::vector<uint32_t> missing;
+
+  for (const abi::interface& row : rows.rows()) {
+    char name[IF_NAMESIZE];
+
+    if (row.ifindex == 0 || row.flags & INTERFACE_HOST || !if_indextoname(row.ifindex, name))
+      continue;
+    count++;
+    if (!is_pinned_to(program, row.ifindex, hook, TcOrder::kFirst, pin_root) &&
+        !is_pinned_to(program, row.ifindex, hook, TcOrder::kLast, pin_root))
+      missing.push_back(row.ifindex);
+  }
+
+  Attachment answer{.name = program,
+                    .hook = fmt::format("tc {} of {} interface{}",
+                                        hook == TcHook::kIngress ? "ingress" : "egress", count,
+                                        count == 1 ? "" : "s")};
+
+  answer.attached = missing.empty();
+  if (!missing.empty())
+    answer.detail = fmt::format("not at interface {}", fmt::join(missing, ", "));
+  return answer;
+}
+
 }  // namespace
 
 Result<std::vector<Attachment>> attachments(std::string_view pin_root) {
@@ -84,6 +116,10 @@ Result<std::vector<Attachment>> attachments(std::string_view pin_root) {
       ask(expected, fd.get(), (*control)[0].root_cgroup_id, answer);
     }
     answers.push_back(std::move(answer));
+  }
+  if (auto rows = MappedArray<const abi::interface>::open(pin_root, "interfaces")) {
+    answers.push_back(at_interfaces(*rows, "edge_egress", TcHook::kIngress, pin_root));
+    answers.push_back(at_interfaces(*rows, "edge_ingress", TcHook::kEgress, pin_root));
   }
   return answers;
 }

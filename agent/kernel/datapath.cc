@@ -256,7 +256,7 @@ Result<Applied> Datapath::apply(ImagePtr image) {
   release_numbers(*image);
   // The policy may name interfaces that nobody looked at before.
   if (edges_ && is_attached_) {
-    auto news = edges_->attach_all(side);
+    auto news = edges_->attach_all();
 
     if (!news) return std::move(news.error());
     std::ranges::move(*news, std::back_inserter(edge_news_));
@@ -354,7 +354,7 @@ Result<std::vector<double>> Datapath::follow_cgroups() {
 }
 
 Result<std::vector<EdgeNews>> Datapath::follow_interfaces() {
-  auto news = edges_->follow(side_in_force());
+  auto news = edges_->follow();
 
   if (!news) return news;
   std::ranges::move(*news, std::back_inserter(edge_news_));
@@ -420,7 +420,7 @@ Result<void> Datapath::attach() {
   for (Link& link : links) links_.push_back(std::move(link));
   is_attached_ = true;
   if (edges_) {
-    auto news = edges_->attach_all(side_in_force());
+    auto news = edges_->attach_all(true);
 
     if (!news) return std::move(news.error());
     for (const EdgeNews& one : *news)
@@ -468,7 +468,7 @@ Result<std::vector<std::string>> Datapath::repair() {
   }
   std::erase_if(links_, is_dead);
   if (edges_ && is_attached_) {
-    auto edges = edges_->repair(side_in_force());
+    auto edges = edges_->repair();
 
     if (!edges) return std::move(edges.error());
     std::ranges::move(*edges, std::back_inserter(repaired));

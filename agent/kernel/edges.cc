@@ -5,6 +5,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <set>
@@ -93,7 +94,7 @@ Result<void> Edges::attach_programs(uint32_t ifindex, Attached& edge) {
 }
 
 // The row first: a program that finds none lets everything pass.
-EdgeNews Edges::attach(const LinkNews& link) {
+EdgeNews Edges::attach(const LinkNews& link, uint32_t more) {
   auto start = Clock::now();
   EdgeNews news{
       .name = link.name, .ifindex = link.ifindex, .seconds = 0, .unjudged = 0, .trouble = ""};
@@ -107,7 +108,7 @@ EdgeNews Edges::attach(const LinkNews& link) {
     row = nullptr;
   }
   if (!row) {
-    uint32_t flags = (link.packets == 0 ? INTERFACE_STRICT : 0) |
+    uint32_t flags = more | (link.packets == 0 ? INTERFACE_STRICT : 0) |
                      (link.has_link_header ? 0 : INTERFACE_NO_LINK);
     auto added = table_.add(link.ifindex, flags);
 
@@ -148,12 +149,16 @@ void Edges::let_go(uint32_t ifindex) {
   table_.remove(ifindex);
 }
 
-Result<std::vector<EdgeNews>> Edges::attach_all(uint32_t side_in_force) {
+Result<std::vector<EdgeNews>> Edges::attach_all(bool start) {
   auto links = watch_.all();
   std::vector<EdgeNews> news;
   std::set<uint32_t> there;
 
   if (!links) return std::move(links.error());
+  if (start)
+    for (const LinkNews& link : *links)
+      if (!table_.find(link.ifindex))
+        static_cast<void>(table_.add(link.ifindex, INTERFACE_HOST));
   for (const LinkNews& link : *links) {
     there.insert(link.ifindex);
     if (!is_wanted(link.name)) {
@@ -164,21 +169,23 @@ Result<std::vector<EdgeNews>> Edges::attach_all(uint32_t side_in_force) {
     auto known = edges_.find(link.ifindex);
 
     if (known != edges_.end() && known->second.name == link.name) continue;
-    news.push_back(attach(link));
+    news.push_back(attach(link, start ? INTERFACE_HOST : 0));
   }
+  for (const auto& [ifindex, edge] : edges_)
+    if (abi::interface* row = table_.find(ifindex); row && start)
+      std::atomic_ref(row->flags).fetch_and(~INTERFACE_HOST, std::memory_order_release);
   for (const abi::interface& row : rows_.rows()) {
     uint32_t ifindex = row.ifindex;
 
     if (ifindex != 0 && !there.contains(ifindex)) let_go(ifindex);
   }
-  static_cast<void>(side_in_force);
   return news;
 }
 
-Result<std::vector<EdgeNews>> Edges::follow(uint32_t side_in_force) {
+Result<std::vector<EdgeNews>> Edges::follow() {
   auto links = watch_.news();
 
-  if (!links && links.error().errno_value() == ENOBUFS) return attach_all(side_in_force);
+  if (!links && links.error().errno_value() == ENOBUFS) return attach_all();
   if (!links) return std::move(links.error());
 
   std::vector<EdgeNews> news;
@@ -208,9 +215,9 @@ Result<std::vector<EdgeNews>> Edges::follow(uint32_t side_in_force) {
   return news;
 }
 
-Result<std::vector<std::string>> Edges::repair(uint32_t side_in_force) {
+Result<std::vector<std::string>> Edges::repair() {
   std::vector<std::string> repaired;
-  auto missed = attach_all(side_in_force);
+  auto missed = attach_all();
 
   if (!missed) return std::move(missed.error());
   for (auto& [ifindex, edge] : edges_)

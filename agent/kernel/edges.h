@@ -58,13 +58,15 @@ class Edges {
   void apply(uint32_t side, Claims claims);
 
   // Attaches to every interface that is a workload's, and lets go of what is not any more.
-  Result<std::vector<EdgeNews>> attach_all(uint32_t side_in_force);
+  // `start`: workloads talk already. Those that are attached then still hear those that are
+  // not, until all are; else what crosses meanwhile would be lost.
+  Result<std::vector<EdgeNews>> attach_all(bool start = false);
 
   // Follows what netlink told since the last call.
-  Result<std::vector<EdgeNews>> follow(uint32_t side_in_force);
+  Result<std::vector<EdgeNews>> follow();
 
   // What somebody took off is attached again; names of programs and interfaces.
-  Result<std::vector<std::string>> repair(uint32_t side_in_force);
+  Result<std::vector<std::string>> repair();
 
   int poll_fd() const { return watch_.poll_fd(); }
   std::vector<Edge> all() const;
@@ -80,7 +82,7 @@ class Edges {
 
   bool is_wanted(std::string_view name) const;
   uint16_t claimed_by(std::string_view name, uint32_t side) const;
-  EdgeNews attach(const LinkNews& link);
+  EdgeNews attach(const LinkNews& link, uint32_t flags = 0);
   Result<void> attach_programs(uint32_t ifindex, Attached& edge);
   void let_go(uint32_t ifindex);
   void note_host_interface(const LinkNews& link);

@@ -47,6 +47,39 @@ static __always_inline int may_be_unmarked(const struct __sk_buff* skb, __u32 ma
   return from && (!mark_mask || from->flags & INTERFACE_HOST);
 }
 
+// Map link_addresses: see maps/abi/interfaces.h.
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, LINK_ADDRESS_MAX);
+  __type(key, __u64);
+  __type(value, __u32);
+} link_addresses SEC(".maps");
+
+static __always_inline int has_link_address(const struct interface* interface, __u64 mac) {
+  __u64 known = 0;
+
+  if (!(interface->flags & INTERFACE_HAS_MAC)) return 0;
+  __builtin_memcpy(&known, interface->mac, 6);
+  return known == mac;
+}
+
+// Gives an interface the link address of its first frame, if no other workload's has it: on a
+// bridge whoever has a neighbour's gets what is meant for it. Returns whether it did.
+static __noinline int claim_link_address(struct interface* interface, __u64 mac) {
+  __u32 self = interface->ifindex;
+
+  if (bpf_map_update_elem(&link_addresses, &mac, &self, BPF_NOEXIST)) {
+    const __u32* holder = bpf_map_lookup_elem(&link_addresses, &mac);
+    const struct interface* other = holder ? interface_at(*holder) : NULL;
+
+    if (other && other != interface && has_link_address(other, mac)) return 0;
+    bpf_map_update_elem(&link_addresses, &mac, &self, BPF_ANY);
+  }
+  __builtin_memcpy(interface->mac, &mac, 6);
+  __sync_fetch_and_or(&interface->flags, INTERFACE_HAS_MAC);
+  return 1;
+}
+
 #define ANCHOR_LEVELS 8  // how far below the managed root a claimed cgroup is looked for
 
 // The tenant that an interface belongs to; TENANT_NONE when nobody is bound to it, or when the

@@ -33,6 +33,11 @@ struct interface {
 ABI_SIZE(struct interface, 32);
 ABI_AT(struct interface, tenant, 16);  // moved as one word
 
+// Map link_addresses: hash; a workload's link address (six bytes, then zeros) -> the ifindex
+// that has it, which counts only as long as that row says so, too. Written and read by
+// bpf/lib/interface.h.
+#define LINK_ADDRESS_MAX 32768
+
 ABI_END
 
 #endif

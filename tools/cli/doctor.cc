@@ -89,7 +89,9 @@ void examine_programs(const Session& session, Findings& findings) {
         {.health = attachment.attached ? Health::kOk : Health::kFail,
          .check = "program " + attachment.name,
          .detail = attachment.attached
-                       ? fmt::format("id {} at {}", attachment.program_id, attachment.hook)
+                       ? attachment.program_id == 0
+                             ? attachment.hook
+                             : fmt::format("id {} at {}", attachment.program_id, attachment.hook)
                        : attachment.detail,
          .next = "restart partywalld; it attaches what is missing"});
 }
