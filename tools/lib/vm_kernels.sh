@@ -10,7 +10,7 @@ declare -A kernel_source=([5.10]=bullseye.amd64 [6.1]=bookworm.amd64 [6.12]=trix
 # Version -> what runs there when no label is asked for. All of it everywhere would take two cores half an hour:
 # system is for the oldest and the newest, adversarial for the one between, whose system tools/test runs.
 declare -A kernel_labels=([5.10]=refusal [6.1]="system smp bpf vm" [6.12]="adversarial bpf vm"
-  [7]="system smp bpf vm" [6.1-arm64]="bpf vm")
+  [7]="system smp bpf vm" [6.1-arm64]=bpf)
 
 # What the machine needs before it has its root: its shares, and a layer over them.
 boot_modules="virtio_pci 9pnet_virtio 9p overlay"
