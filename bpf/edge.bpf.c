@@ -268,6 +268,9 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
   if (!(policy->flags & TENANT_IN_USE)) return REASON_DENY_UNKNOWN_CGROUP;
   if (egress && !owns_source(flow->side, flow->tenant, policy, packet.family, &packet.source))
     return REASON_DENY_SOURCE;
+  if (!egress && !packet.multicast &&
+      is_others(flow->side, flow->tenant, policy, packet.family, &packet.target))
+    return REASON_DENY_INTERFACE;
   if (!egress && packet.multicast) flow->peer_address = packet.target;
   flow->peer = peer_of(flow->side, packet.family, &flow->peer_address);
   frame->peer = flow->peer;
@@ -322,6 +325,8 @@ static __always_inline enum reason judge_plain(struct __sk_buff* skb,
 
     if (unlikely(!skb->ingress_ifindex || (sender && sender != flow.peer))) return NOT_PLAIN;
     if (unlikely(!sender && !may_be_unmarked(skb, control->mark_mask))) return NOT_PLAIN;
+    if (unlikely(is_others(flow.side, flow.tenant, policy, AF_INET, &packet.target)))
+      return REASON_DENY_INTERFACE;
   }
   frame->peer = flow.peer;
   frame->tcp_at = packet.protocol == IPPROTO_TCP ? LINK_HEADER + sizeof(struct iphdr) : 0;

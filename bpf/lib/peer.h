@@ -45,6 +45,17 @@ static __always_inline int is_home(const struct tenant_policy* policy, __u8 fami
          (half[1] & policy->home6_mask[1]) == policy->home6[1];
 }
 
+// Whether an address is another tenant's.
+static __always_inline int is_others(__u32 side, __u32 tenant,
+                                     const struct tenant_policy* policy, __u8 family,
+                                     const struct address* address) {
+  if (likely(is_home(policy, family, address))) return 0;
+
+  __u32 owner = peer_of(side, family, address);
+
+  return owner != tenant && owner != PEER_WORLD && owner <= PEER_TENANT_MAX;
+}
+
 // Whether an address is the tenant's to send from. Its largest range answers without a lookup.
 static __always_inline int owns_source(__u32 side, __u32 tenant,
                                        const struct tenant_policy* policy, __u8 family,

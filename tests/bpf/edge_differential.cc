@@ -19,13 +19,17 @@ std::string to_string(const ModelVerdict& verdict) {
 
 }  // namespace
 
-bool is_about_loopback(const EdgeWire& wire) {
+bool is_left_out(const EdgeWire& wire) {
   auto local = [](const policy::Address& address) {
     if (is_v4(address)) return address.bytes[0] == 127;
     return address.half(0) == 0 && address.half(8) == 1;
   };
 
   if (wire.is_ip() && (local(wire.packet.source) || local(wire.packet.target))) return true;
+  if (wire.is_ip() && wire.is_v4() && wire.packet.target.half(0) == 0) return true;
+  if (wire.is_ip() && wire.is_v4() && wire.packet.source.half(0) == 0 &&
+      wire.packet.source_port != 68)
+    return true;
   if (!wire.is_icmp_error()) return false;
 
   size_t source = wire.is_v4() ? 8 + 12 : 8 + 8, size = wire.is_v4() ? 4 : 16;
@@ -156,7 +160,7 @@ std::vector<EdgeStep> EdgeDifferential::show(Dice& dice, int count) {
       uint32_t shapes = rolled.shapes;
       EdgeFrame frame = framed(dice, std::move(rolled), at);
 
-      if (is_about_loopback(read_frame(frame.bytes))) continue;
+      if (is_left_out(read_frame(frame.bytes))) continue;
       all.push_back(
           show(std::move(frame), {.tenant = is_tenant ? who : "", .is_managed = !who.empty()}));
       all.back().shapes = shapes;
@@ -175,7 +179,7 @@ std::optional<EdgeStep> EdgeDifferential::show_passing(Dice& dice, Shape shape,
     bool wanted = rolled.is(shape) && rolled.segments == 0;
     EdgeFrame frame = framed(dice, std::move(rolled), 0);
 
-    if (is_about_loopback(read_frame(frame.bytes))) continue;
+    if (is_left_out(read_frame(frame.bytes))) continue;
 
     EdgeStep step = show(std::move(frame), {});
     std::string wrong = disagreement(model, step);

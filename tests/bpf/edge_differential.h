@@ -57,8 +57,9 @@ class EdgeDifferential : public EdgeWorld {
   std::set<std::string> full_;
 };
 
-// The reference lets loopback addresses pass; on a wire they are the world's.
-bool is_about_loopback(const EdgeWire& wire);
+// The reference lets loopback addresses pass; on a wire they are the world's. And 0.0.0.0 is
+// nobody's but who asks for an address: the keys of flows to it are not exact.
+bool is_left_out(const EdgeWire& wire);
 std::string to_hex(const std::vector<uint8_t>& bytes);
 const char* label_of(abi::reason reason);
 

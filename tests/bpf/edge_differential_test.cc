@@ -128,7 +128,7 @@ TEST_F(EdgeDifferentialTest, EachByteOfAHeaderIsReadAsTheModelReadsIt) {
       EdgeFrame frame = from->frame;
 
       frame.bytes = std::move(bytes);
-      if (is_about_loopback(read_frame(frame.bytes))) return;
+      if (is_left_out(read_frame(frame.bytes))) return;
       asked_++;
 
       std::string wrong = disagreement(*model, show(std::move(frame), {}));

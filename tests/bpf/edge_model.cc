@@ -470,6 +470,9 @@ abi::reason EdgeModel::decide(const EdgeFrame& frame, const ModelSender& sender,
   if (policy_.tenants.find(tenant) == policy_.tenants.end())
     return abi::REASON_DENY_UNKNOWN_CGROUP;
   if (egress && !owns(tenant, wire.packet.source)) return abi::REASON_DENY_SOURCE;
+  if (std::string owner = egress || wire.is_multicast() ? "" : owner_of(wire.packet.target);
+      !owner.empty() && owner != tenant)
+    return abi::REASON_DENY_INTERFACE;
 
   Question of = question(wire, tenant, frame, at);
   std::optional<abi::reason> said;

@@ -331,6 +331,18 @@ TEST_F(EdgeReasons, TheFirstSocketBindsTheInterface) {
   EXPECT_EQ(number("web"), outcome.cells[0].tenant);
 }
 
+// Who has taken another workload's link address on a bridge is sent its packets. None of them
+// passes: neither the world's, nor a host process's.
+TEST_F(EdgeReasons, NobodyIsGivenAnotherTenantsPackets) {
+  for (uint32_t from : {uint32_t{0}, ifindex(kUplink)}) {
+    Packet mine = Packet::udp(kWeb, 53, "10.77.3.9", 53),
+           others = Packet::udp(kWeb, 53, kDb, 53);
+
+    EXPECT_EQ(abi::REASON_DENY_INTERFACE, ingress(others, from, kAtBytes).reason());
+    EXPECT_NE(abi::REASON_DENY_INTERFACE, ingress(mine, from, kAtBytes).reason());
+  }
+}
+
 // What the police remembers of a connection says nothing about who opened it: one from before
 // the interface was attached goes on when its rate allows it.
 TEST_F(EdgeReasons, ThePoliceCutsNoConnectionFromBefore) {
