@@ -157,8 +157,8 @@ static __noinline struct flow_entry* take_in(struct flow_bucket* bucket, __u64 b
   entry->seen = flow_clock();
   entry->refusing = 0;
   entry->refused_us = 0;
-  entry->state = state_and_direction >> 1;
-  entry->opened_by = state_and_direction & 1;
+  entry->state = state_and_direction >> 2;
+  entry->opened_by = state_and_direction & 3;
   entry->protocol = key->protocol;
   __sync_lock_test_and_set(&entry->remote, key->remote);  // after the rest
   return entry;
@@ -196,8 +196,8 @@ static __noinline struct flow_entry* flow_at(__u32 tenant, const struct flow_key
   __u64 best_of_other = best_in(other);
 
   if (best_of_one >> 8 >= best_of_other >> 8)
-    return take_in(one, best_of_one, key, state << 1 | direction);
-  return take_in(other, best_of_other, key, state << 1 | direction);
+    return take_in(one, best_of_one, key, state << 2 | direction);
+  return take_in(other, best_of_other, key, state << 2 | direction);
 }
 
 static __always_inline struct flow_entry* find_flow(const struct flow* flow, int state) {

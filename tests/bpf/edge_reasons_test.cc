@@ -64,6 +64,18 @@ spec:
   tier: gold
   members: [{cgroup: $ROOT/slow, addresses: [10.77.6.0/24]}]
   limits: {ingress: {ceiling: 8kbit, burst: 2000}}
+---
+apiVersion: partywall.dev/v1alpha1
+kind: Tenant
+metadata: {name: server}
+spec:
+  tier: gold
+  members: [{cgroup: $ROOT/server, addresses: [10.77.7.0/24]}]
+  limits: {ingress: {ceiling: 8kbit, burst: 2000}}
+  network:
+    egress: []
+    ingress:
+      - from: [{cidr: 203.0.113.0/24}]
 )";
 
 constexpr const char* kConfig = R"(
@@ -359,6 +371,34 @@ TEST_F(EdgeReasons, ThePoliceCutsNoConnectionFromBefore) {
   EXPECT_NE(abi::REASON_DENY_WORLD, ingress(Packet::tcp(kWorld, 443, kSlow, 40000)).reason());
   EXPECT_EQ(kNext, egress(Packet::tcp(kSlow, 40000, kWorld, 443)).verdict);
   EXPECT_NE(abi::REASON_DENY_WORLD, ingress(data).reason());
+}
+
+// The same for a connection that the world opened, to a tenant that may open none.
+TEST_F(EdgeReasons, ThePoliceCutsNoConnectionToAServerFromBefore) {
+  constexpr const char* kServer = "10.77.7.5";
+  Packet data = Packet::tcp(kWorld, 40000, kServer, 443).payload(1000);
+  EdgeOutcome outcome;
+
+  give(kAtWeb, "server", 0);
+  make_flows("server", 64);
+  for (int i = 0; i < 100 && outcome.reason() != abi::REASON_LIMIT_BYTES; i++)
+    outcome = ingress(data);
+  ASSERT_EQ(abi::REASON_LIMIT_BYTES, outcome.reason());
+  EXPECT_EQ(abi::REASON_ALLOW_WORLD_REPLY,
+            egress(Packet::tcp(kServer, 443, kWorld, 40000)).reason());
+}
+
+// A full table refuses who is new, and nobody who is established.
+TEST_F(EdgeReasons, EstablishedFlowsAreUnharmedByAFullTable) {
+  auto reply = [](uint16_t port) { return Packet::tcp(kWorld, 443, kWeb, port, 0x12); };
+
+  egress(Packet::syn(kWeb, 40000, kWorld, 443));
+  ASSERT_EQ(abi::REASON_ALLOW_WORLD_REPLY, ingress(reply(40000)).reason());
+  fill_flows("web", true);
+  EXPECT_EQ(abi::REASON_DENY_FLOWS_FULL,
+            egress(Packet::syn(kWeb, 40001, kWorld, 443)).reason());
+  EXPECT_EQ(abi::REASON_ALLOW_WORLD_REPLY, ingress(reply(40000)).reason());
+  EXPECT_EQ(abi::REASON_DENY_WORLD, ingress(reply(40001)).reason());
 }
 
 // Behind a VLAN tag it is the same connection, and takes one entry of the table for all of its

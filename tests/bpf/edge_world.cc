@@ -137,18 +137,18 @@ void EdgeWorld::each_flow(const std::string& tenant, Change change) {
   }
 }
 
-void EdgeWorld::fill_flows(const std::string& tenant) {
-  each_flow(tenant, [](abi::flow_entry& entry) {
-    if (entry.remote == 0)
-      entry = {.remote = kSomebodyElse,
-               .local = kSomebodyElse,
-               .seen = flow_clock(),
-               .refused_us = 0,
-               .refused_end = 0,
-               .refusing = 0,
-               .state = abi::FLOW_OPEN,
-               .opened_by = abi::DIRECTION_EGRESS,
-               .protocol = IPPROTO_TCP};
+void EdgeWorld::fill_flows(const std::string& tenant, bool keep_established) {
+  each_flow(tenant, [&](abi::flow_entry& entry) {
+    if (keep_established && entry.remote != 0 && entry.state >= abi::FLOW_OPEN) return;
+    entry = {.remote = kSomebodyElse,
+             .local = kSomebodyElse,
+             .seen = flow_clock(),
+             .refused_us = 0,
+             .refused_end = 0,
+             .refusing = 0,
+             .state = abi::FLOW_OPEN,
+             .opened_by = abi::DIRECTION_EGRESS,
+             .protocol = IPPROTO_TCP};
   });
 }
 

@@ -10,6 +10,7 @@
 #include "agent/kernel/flow_tables.h"
 #include "agent/kernel/interface_table.h"
 #include "maps/abi/control.h"
+#include "maps/abi/flows.h"
 #include "maps/abi/interfaces.h"
 #include "maps/typed_map.h"
 #include "tests/bpf/world.h"
@@ -78,8 +79,9 @@ class EdgeWorld : public World {
   void forget(int number) { table_.remove(ifindex(number)); }
   // A table for a tenant's flows, empty.
   void make_flows(const std::string& tenant, uint32_t flows = FLOWS_DEFAULT);
-  // Fills what is left of it with flows of somebody else, and takes those out again.
-  void fill_flows(const std::string& tenant);
+  // Fills it with flows of somebody else that are established: all of its own are gone that are
+  // not. And takes those out again.
+  void fill_flows(const std::string& tenant, bool keep_established = false);
   void drain_flows(const std::string& tenant);
 
   EdgeOutcome send(const EdgeFrame& frame);
