@@ -68,16 +68,20 @@ void EdgeDifferential::roll_policy(Dice& dice) {
   ASSERT_FALSE(HasFatalFailure());
   enter("");
 
+  bool marks = dice.percent(85);
+
+  control().mark_mask = marks ? kMarkMask : 0;
+
   std::map<uint32_t, std::string> names;
 
   for (const std::string& tenant : text_.tenants) names[number(tenant)] = tenant;
   names[kNobody] = kNobodysName;
-  model_ = std::make_unique<EdgeModel>(policy_, [this, names](uint32_t mark) -> std::string {
-    uint32_t mask = kMarkMask;
-    auto found = names.find((mark & mask) / (mask & -mask));
+  model_ = std::make_unique<EdgeModel>(policy_, [marks, names](uint32_t mark) -> std::string {
+    auto found = names.find((mark & kMarkMask) / (kMarkMask & -kMarkMask));
 
-    return found == names.end() ? "" : found->second;
+    return !marks || found == names.end() ? "" : found->second;
   });
+  model_->marks = marks;
   for (const std::string& tenant : text_.tenants)
     if (dice.percent(90)) {
       make_flows(tenant, 2048);
@@ -146,8 +150,11 @@ std::vector<EdgeStep> EdgeDifferential::show(Dice& dice, int count) {
     std::string victim = dice.percent(25) ? dice.one_of(text_.tenants) : "";
 
     enter(who);
+    std::string filled;
+
     if (model_->with_table.contains(victim)) {
       fill_flows(victim);
+      filled = victim;
       full_ = {victim};
     }
     for (int i = 0; i < count; i++) {
@@ -164,6 +171,7 @@ std::vector<EdgeStep> EdgeDifferential::show(Dice& dice, int count) {
       all.push_back(
           show(std::move(frame), {.tenant = is_tenant ? who : "", .is_managed = !who.empty()}));
       all.back().shapes = shapes;
+      all.back().filled = std::exchange(filled, "");
       if (all.back().outcome.verdict == kDrop) frames_[static_cast<size_t>(at)]->was_dropped();
     }
     if (!full_.empty()) drain_flows(victim);
@@ -192,6 +200,7 @@ std::optional<EdgeStep> EdgeDifferential::show_passing(Dice& dice, Shape shape,
 }
 
 std::string EdgeDifferential::disagreement(EdgeModel& model, const EdgeStep& step) const {
+  if (!step.filled.empty()) model.forget(step.filled);
   model.full = step.full;
 
   auto at = model.interfaces.find(step.frame.ifindex);

@@ -19,6 +19,7 @@ struct EdgeStep {
   uint32_t shapes = 0;
   ModelSender sender;
   std::set<std::string> full;  // whose tables of flows were full
+  std::string filled;          // whose table was filled just before, with somebody else's flows
   EdgeOutcome outcome;
   uint64_t unbound = 0;  // what health.unbound_total grew by
 };

@@ -181,6 +181,11 @@ bool EdgeModel::notes(const Question& of) {
   return true;
 }
 
+void EdgeModel::forget(const std::string& tenant) {
+  std::erase_if(flows_, [&](const auto& flow) { return std::get<0>(flow.first) == tenant; });
+  std::erase_if(datagrams_, [&](const auto& key) { return std::get<0>(key) == tenant; });
+}
+
 void EdgeModel::host_asks(const Question& of) {
   Question by = of;
 
@@ -467,6 +472,10 @@ abi::reason EdgeModel::decide(const EdgeFrame& frame, const ModelSender& sender,
   }
   if (auto reason = about_link(wire, tenant, egress, speaker)) return *reason;
   if (tenant.empty()) return abi::REASON_DENY_UNBOUND;
+  // What a workload sends is marked, unless it sent it before it was watched.
+  if (!egress && speaker.empty() && marks && interfaces.contains(frame.came_over) &&
+      !mistakes.ignores_marks)
+    return abi::REASON_DENY_UNBOUND;
   if (policy_.tenants.find(tenant) == policy_.tenants.end())
     return abi::REASON_DENY_UNKNOWN_CGROUP;
   if (egress && !owns(tenant, wire.packet.source)) return abi::REASON_DENY_SOURCE;

@@ -70,6 +70,10 @@ class EdgeModel {
   std::set<uint32_t> looked_at;                   // others that have a row
   std::set<std::string> with_table;               // tenants that have room for flows
   std::set<std::string> full;                     // and whose table is full
+  bool marks = true;                              // workloads' packets are marked
+
+  // Nothing is left of a tenant's flows and datagrams.
+  void forget(const std::string& tenant);
 
   // Notes what the frame changes. `sender`: of the socket that the frame came from.
   ModelVerdict judge(const EdgeFrame& frame, const ModelSender& sender);
