@@ -129,8 +129,11 @@ static __always_inline __u32 spareness(const struct flow_entry* entry, __u32 now
   return entry->state < FLOW_OPEN ? silent + 1 : 0;
 }
 
-// The entry of a bucket that can best be spared: how well, and in the lowest byte which one.
-static __noinline __u64 best_in(const struct flow_bucket* bucket) {
+// The entry of a bucket that can best be spared: how well, and in the lowest byte which one. On
+// its own for the verifier (not static): it walks through every order of the entries.
+__noinline __u64 best_in(const struct flow_bucket* bucket) {
+  if (!bucket) return 0;
+
   __u32 now = flow_clock();
   __u64 best = 0;
 
