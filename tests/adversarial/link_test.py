@@ -31,13 +31,6 @@ class LinkTest(Rows, unittest.TestCase):
         cls.outside_mac = cls.world.mac("world")
 
     @classmethod
-    def settle(cls):
-        """Who was answered with no agent would be asked for its address now and then, for seconds."""
-        for host in cls.hosts:
-            cls.world._in(host, "ip", "neigh", "flush", "all")
-        super().settle()
-
-    @classmethod
     def greet(cls, host):
         """Without a question for an address, which all would hear."""
         cls.world.place(host, host).run(frames.send_frames, [frames.datagram4(

@@ -262,7 +262,10 @@ class Rows:
 
     @classmethod
     def settle(cls):
-        """Every tenant has said something, so that its interface is known to be its."""
+        """Every tenant has said something, so that its interface is known to be its. Nobody goes on
+        asking for the address of one whom it answered before."""
+        for host in (*cls.hosts, cls.world.node):
+            cls.world._in(host, "ip", "neigh", "flush", "all")
         for host in cls.hosts:
             if host != "world":
                 cls.greet(host)
@@ -290,10 +293,14 @@ class Rows:
 
         row.play(scene)
         expected = row.denied[leg]
-        end = time.monotonic() + 5 * SLOW
-        while sum(grown().values()) < sum(expected.values()) and time.monotonic() < end:
-            time.sleep(0.01)
+        # What is answered now was sent after the attack: by then that has been judged, but for
+        # what a kernel thread or a stack of its own does for it.
         after, lost_after = self.heart.ask("beat")
+        counted = grown()
+        end = time.monotonic() + 5 * SLOW
+        while sum(counted.values()) < sum(expected.values()) and time.monotonic() < end:
+            time.sleep(0.01)
+            counted = grown()
         if row.held:
             on_wire, in_sockets = self.arrived(row, scene)
             self.assertEqual(0, in_sockets, f"in sockets of {row.at}: {leg}")
@@ -302,6 +309,6 @@ class Rows:
                 self.assertEqual(0, on_wire, f"on the wire of {row.at}: {leg}")
         else:
             wait_until(lambda: all(self.arrived(row, scene)), 3, "what is said not to be held")
-        self.assertEqual(expected, grown())
+        self.assertEqual(expected, counted)
         self.assertEqual(lost, lost_after, "the honest flow lost something")
         self.assertGreater(after, answered, "the honest flow went on")
