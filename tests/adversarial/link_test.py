@@ -150,20 +150,21 @@ def heard(*tenants, reason="multicast"):
     return {(tenant, "ingress", reason): 1 for tenant in tenants}
 
 
-@row(4, heard("c", reason="tenant_floor"), legs=EDGE, by="frame")
+@row(4, denied("malformed"), legs=EDGE, by="frame")
 def arp_as_a_channel(scene):
+    """With something behind the question."""
     mine = scene.test.macs["a"]
     question = frames.arp(1, mine, scene.a.v4, b"\0" * 6, scene.c.v4) + scene.token
     send(scene, [question], frames.ARP, scene.test.macs["c"])
 
 
-@row(4, heard("c", reason="tenant_floor"), legs=EDGE, by="frame")
+@row(4, denied("tenant_floor"), legs=EDGE, by="frame")
 def solicitation_as_a_channel(scene):
     send(scene, [frames.neighbor_solicit(scene.a.v6, scene.test.macs["a"], scene.c.v6, scene.token)],
          frames.IP6, scene.test.macs["c"])
 
 
-@row(4, heard("b", "c", "d"), legs=EDGE, by="frame")
+@row(4, denied("source_address"), legs=EDGE, by="frame")
 def listener_report_as_a_channel(scene):
     send(scene, [frames.listener_report(link_local(scene.test.macs["a"]), scene.token)], frames.IP6,
          b"\x33\x33\0\0\0\x16")

@@ -53,8 +53,8 @@ def count_messages(pipe, server):
     while True:
         pipe.recv()
         try:
-            while True:
-                seen.append(server.recv(65536))
+            while data := server.recv(65536):  # until there is no more, or the end
+                seen.append(data)
         except BlockingIOError:
             pass
         pipe.send(list(seen))
