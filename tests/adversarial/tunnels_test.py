@@ -202,12 +202,10 @@ def through_macvlan(address, port, payload, gateway):
     quick_sysctl("net.ipv6.conf.default.disable_ipv6=1")
     # Quiet: what the kernel would say of its own from there is refused, too, and counted.
     ip("link add mv77 link eth0 type macvlan mode bridge", "addr add 10.77.1.99/32 dev mv77",
-       "link set mv77 arp off multicast off", "link set mv77 up", f"neigh add 10.77.1.1 lladdr {gateway} dev mv77 nud permanent",
-       f"route add {address}/32 via 10.77.1.1 dev mv77 onlink")
+       "link set mv77 arp off multicast off", "link set mv77 up",
+       f"neigh add {address} lladdr {gateway} dev mv77 nud permanent")
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.bind(("10.77.1.99", 0))
-            client.sendto(payload, (address, port))
+        through_interface("mv77", "10.77.1.99", address, port, payload)
     finally:
         ip("link del mv77")
         quick_sysctl("net.ipv6.conf.default.disable_ipv6=0")
