@@ -234,10 +234,11 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
 
   __u32 policy_row = frame->policy_row;
   const struct tenant_policy* policy = bpf_map_lookup_elem(&tenants, &policy_row);
-  struct packet packet = {.network = frame->network};
+  struct packet* packet = spare_packet(SPARE_JUDGED);
   struct flow* flow = spare_flow(SPARE_JUDGED);
 
-  if (!policy || !flow) return REASON_DENY_UNBOUND;
+  if (!policy || !flow || !packet) return REASON_DENY_UNBOUND;
+  packet->network = frame->network;
   flow->side = frame->side & 1;
   flow->tenant = frame->bound ? frame->tenant : TENANT_NONE;
   flow->direction = frame->direction & 1;
@@ -251,31 +252,31 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
   int unmarked = !egress && !flow->peer && skb->ingress_ifindex;
 
   if (unmarked && !is_from_known_interface(skb)) return REASON_DENY_UNBOUND;
-  if (frame->ethertype == bpf_htons(ETH_ARP)) return judge_arp(skb, packet.network, flow);
+  if (frame->ethertype == bpf_htons(ETH_ARP)) return judge_arp(skb, packet->network, flow);
   if (frame->ethertype != bpf_htons(ETH_IP) && frame->ethertype != bpf_htons(ETH_IP6))
     return REASON_DENY_FRAME;
 
-  enum reason reason = parse(skb, frame->ethertype, &packet);
+  enum reason reason = parse(skb, frame->ethertype, packet);
 
   if (reason >= REASON_FIRST_DENY) return reason;
-  if (packet.protocol == IPPROTO_TCP && packet.fragment != LATER_FRAGMENT)
-    frame->tcp_at = packet.transport;
-  set_flow(flow, &packet);
-  reason = judge_link(skb, &packet, flow);
+  if (packet->protocol == IPPROTO_TCP && packet->fragment != LATER_FRAGMENT)
+    frame->tcp_at = packet->transport;
+  set_flow(flow, packet);
+  reason = judge_link(skb, packet, flow);
   if (reason != NOT_LINK) return reason;
   if (!frame->bound || (unmarked && !may_be_unmarked(skb, control->mark_mask)))
     return REASON_DENY_UNBOUND;
   if (!(policy->flags & TENANT_IN_USE)) return REASON_DENY_UNKNOWN_CGROUP;
-  if (egress && !owns_source(flow->side, flow->tenant, policy, packet.family, &packet.source))
+  if (egress && !owns_source(flow->side, flow->tenant, policy, packet->family, &packet->source))
     return REASON_DENY_SOURCE;
-  if (!egress && !packet.multicast &&
-      is_others(flow->side, flow->tenant, policy, packet.family, &packet.target))
+  if (!egress && !packet->multicast &&
+      is_others(flow->side, flow->tenant, policy, packet->family, &packet->target))
     return REASON_DENY_INTERFACE;
-  if (!egress && packet.multicast) flow->peer_address = packet.target;
-  flow->peer = peer_of(flow->side, packet.family, &flow->peer_address);
+  if (!egress && packet->multicast) flow->peer_address = packet->target;
+  flow->peer = peer_of(flow->side, packet->family, &flow->peer_address);
   frame->peer = flow->peer;
-  if (is_icmp_error(&packet)) {
-    reason = judge_quoted(skb, flow, packet.transport);
+  if (is_icmp_error(packet)) {
+    reason = judge_quoted(skb, flow, packet->transport);
     if (reason < REASON_FIRST_DENY) return reason;
   }
   if (egress) {
@@ -283,10 +284,10 @@ __noinline int judge_frame(struct __sk_buff* skb, struct frame* frame) {
     if (reason >= REASON_FIRST_DENY && answers_host_process(flow))
       reason = REASON_ALLOW_HOST_PROCESS;
   } else {
-    reason = judge_sender(skb, control, flow, packet.multicast);
+    reason = judge_sender(skb, control, flow, packet->multicast);
     frame->peer = flow->peer;
   }
-  if (packet.fragment == FIRST_FRAGMENT && reason < REASON_FIRST_DENY &&
+  if (packet->fragment == FIRST_FRAGMENT && reason < REASON_FIRST_DENY &&
       reason != REASON_ALLOW_SAME_TENANT && !note_fragments(flow))
     return REASON_DENY_FLOWS_FULL;
   return reason;

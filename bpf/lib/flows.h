@@ -33,18 +33,35 @@ enum recall {
   RECALL_NOTHING = 2,  // only ask: remember nothing new
 };
 
-// Flows that do not fit on the stack. tc programs do not nest on a CPU.
+// What does not fit on the stack: a flow, and the packet that it was read from. tc programs do
+// not nest on a CPU.
 enum spare { SPARE_JUDGED, SPARE_QUOTED, SPARE_POLICED, SPARE_COUNT };
+
+struct spare_flow {
+  struct flow flow;
+  struct packet packet;
+};
 
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, SPARE_COUNT);
   __type(key, __u32);
-  __type(value, struct flow);
+  __type(value, struct spare_flow);
 } spare_flows SEC(".maps");
 
 static __always_inline struct flow* spare_flow(__u32 spare) {
-  return bpf_map_lookup_elem(&spare_flows, &spare);
+  struct spare_flow* found = bpf_map_lookup_elem(&spare_flows, &spare);
+
+  return found ? &found->flow : NULL;
+}
+
+// Zero.
+static __always_inline struct packet* spare_packet(__u32 spare) {
+  struct spare_flow* found = bpf_map_lookup_elem(&spare_flows, &spare);
+
+  if (!found) return NULL;
+  __builtin_memset(&found->packet, 0, sizeof(found->packet));
+  return &found->packet;
 }
 
 // How long a flow is kept that is silent, in units of 2^30 ns (1.07 s). TCP connections are
