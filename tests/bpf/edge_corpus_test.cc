@@ -101,6 +101,9 @@ class EdgeCorpus : public EdgeDifferential {
         .ifindex = index_of(at),
         .bytes = from_hex(hex)};
     bool egress = frame.direction == abi::DIRECTION_EGRESS;
+    // Link addresses in the corpus are web's.
+    frame.bytes[egress ? 11 : 5] ^= static_cast<uint8_t>(frame.ifindex << 5);
+
     bool tenant = egress && from != "host" && from != "stray";
 
     frame.mark = mark == "-" ? 0 : mark_of(number(mark));

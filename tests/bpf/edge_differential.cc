@@ -112,6 +112,10 @@ EdgeFrame EdgeDifferential::framed(Dice& dice, RolledFrame rolled, int at) {
                   .came_over = ifindex(at),
                   .segments = rolled.segments};
 
+  // Each workload has a link address of its own, nearly always.
+  if (!dice.percent(1))
+    frame.bytes[frame.direction == abi::DIRECTION_EGRESS ? 11 : 5] ^=
+        static_cast<uint8_t>(at << 5);
   if (dice.percent(35)) {
     uint16_t who = dice.percent(10) ? kNobody : number(dice.one_of(text_.tenants));
 

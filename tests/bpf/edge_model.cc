@@ -448,6 +448,11 @@ abi::reason EdgeModel::decide(const EdgeFrame& frame, const ModelSender& sender,
   if (!tenant.empty() && at.has_link_header && !mistakes.ignores_link_addresses) {
     const LinkAddress& address = egress ? wire.from : wire.to;
 
+    bool taken = std::ranges::any_of(interfaces, [&](const auto& other) {
+      return &other.second != &at && other.second.mac == address;
+    });
+
+    if (!at.mac && egress && taken) return abi::REASON_DENY_LINK_ADDRESS;
     if (!at.mac && egress) at.mac = address;
     if (at.mac && *at.mac != address && (egress || !(address[0] & 1)))
       return abi::REASON_DENY_LINK_ADDRESS;
