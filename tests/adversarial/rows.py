@@ -159,7 +159,8 @@ class Rows:
             row = Row(number, play, denied, **expected)
             cls.rows.append(row)
             for leg, edge, inside in LEGS:
-                if leg in row.legs:
+                # On emulated machines the cgroup plane has isolation_test, and the edge this one.
+                if leg in row.legs and (SLOW == 1 or edge or len(row.legs) == 1):
                     def test(self, row=row, leg=leg, edge=edge, inside=inside):
                         self.judge(row, leg, edge, inside)
                     test.__doc__ = play.__doc__
