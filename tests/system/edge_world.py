@@ -74,6 +74,8 @@ class RoutedWorld(NodeWorld):
         self.place(None, host).run(quick_sysctl, "net.ipv4.ping_group_range=0 2147483647",
                                    "net.ipv4.tcp_fastopen=3", "net.ipv4.tcp_no_metrics_save=1",
                                    "net.ipv4.icmp_ratelimit=0",
+                                   # No word about fragments that never become whole.
+                                   "net.ipv4.ipfrag_time=600", "net.ipv6.ip6frag_time=600",
                                    "net.ipv4.conf.all.accept_source_route=1",
                                    "net.ipv4.conf.default.accept_source_route=1",
                                    "net.ipv4.conf.all.rp_filter=0",
