@@ -285,7 +285,8 @@ static __always_inline int has_number(const struct flow* flow) {
 }
 
 __noinline int answers_flow(const struct flow* flow) {
-  if (!flow || flow->opens || !has_number(flow)) return 0;
+  // A later fragment has no ports: it could only look like an answer to another flow.
+  if (!flow || flow->opens || flow->fragment == LATER_FRAGMENT || !has_number(flow)) return 0;
 
   struct flow_entry* entry = find_flow(flow, -1);
 
