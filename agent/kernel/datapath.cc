@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -56,9 +57,29 @@ Result<void> make_folder(const std::string& path) {
   return {};
 }
 
+// A tenant's number must not become another's where the edge writes it down in fewer bits.
+Result<void> check_edge(const DatapathOptions& options) {
+  constexpr uint32_t kMostStamped = 0x8000;  // bpf/lib/stamp.h
+  uint32_t mask = options.edge.mark_mask;
+  uint32_t most = mask == 0 ? 0 : mask >> std::countr_zero(mask);
+
+  if (mask != 0 && most < options.max_tenants - 1)
+    return fail(
+        "--edge-mark-mask {:#x} has room for {} tenants and --max-tenants is {}: write more "
+        "bits, "
+        "fewer tenants, or 0 for no mark",
+        mask, most, options.max_tenants);
+  if (!options.edge.names.empty() && options.max_tenants > kMostStamped)
+    return fail("--edge-interfaces goes with --max-tenants of at most {}, which is {}",
+                kMostStamped, options.max_tenants);
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Datapath>> Datapath::open(const DatapathOptions& options) {
+  if (auto fits = check_edge(options); !fits) return std::move(fits.error());
+
   std::unique_ptr<Datapath> datapath(new Datapath);
 
   datapath->options_ = options;
