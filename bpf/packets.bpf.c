@@ -62,8 +62,10 @@ static __noinline enum police police_tcp(struct __sk_buff* skb, const struct pur
   return police_segment(refusal, &segment, over);
 }
 
+#define NOT_PLAIN REASON_COUNT  // no reason: judge_any() is to be asked
+
 // Sets the peer of a packet, or says what can be said without knowing it.
-static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
+static __always_inline enum reason find_peer(struct __sk_buff* skb, int plain, __u8 family,
                                              const struct packet* packet,
                                              const struct tenant_policy* policy,
                                              struct flow* flow) {
@@ -78,8 +80,10 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
     flow->peer = skb->priority & ~STAMP_MASK;
     return REASON_ALLOW_SAME_TENANT;
   }
-  if (egress && !owns_source(flow->side, flow->tenant, policy, family, &packet->source))
-    return REASON_DENY_SOURCE;
+  if (egress && !owns_source(flow->side, flow->tenant, policy, family, &packet->source)) {
+    if (plain) return NOT_PLAIN;
+    if (!is_node(policy, flow->side, family, &packet->source)) return REASON_DENY_SOURCE;
+  }
   // A group is an endpoint like any other; who speaks to it is the sender's own affair.
   if (egress || unlikely(packet->multicast))
     flow->peer_address = packet->target;
@@ -89,15 +93,14 @@ static __always_inline enum reason find_peer(struct __sk_buff* skb, __u8 family,
   return REASON_ALLOW_SAME_TENANT;
 }
 
-#define NOT_PLAIN REASON_COUNT  // no reason: judge_any() is to be asked
-
 // The verdict on a packet whose headers can be read. `plain` is a constant: whether
 // parse_plain4() has taken it.
 static __always_inline enum reason judge_packet(struct __sk_buff* skb, int plain,
                                                 struct packet* packet,
                                                 const struct tenant_policy* policy,
                                                 struct flow* flow) {
-  enum reason reason = find_peer(skb, plain ? AF_INET : packet->family, packet, policy, flow);
+  enum reason reason =
+      find_peer(skb, plain, plain ? AF_INET : packet->family, packet, policy, flow);
 
   if (reason != REASON_ALLOW_SAME_TENANT || flow->peer == flow->tenant) return reason;
   // The lane needs the flow in memory, and is rare.

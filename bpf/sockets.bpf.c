@@ -120,7 +120,8 @@ static __always_inline enum reason judge_bind(struct bpf_sock_addr* context,
                                               const struct call* call, struct flow* flow,
                                               const struct tenant_policy* policy) {
   if (!is_any(call) && !is_loopback(call) &&
-      !owns_source(flow->side, flow->tenant, policy, call->family, &call->address))
+      !owns_source(flow->side, flow->tenant, policy, call->family, &call->address) &&
+      !is_node(policy, flow->side, call->family, &call->address))
     return REASON_DENY_SOURCE;
   if (call->port && flow->protocol_bit & (DECIDE_TCP | DECIDE_UDP)) {
     __u64 owner = bound_by(context, call, flow->protocol_bit);

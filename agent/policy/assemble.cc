@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "agent/policy/assembler.h"
+#include "agent/policy/cluster_network.h"
 #include "agent/policy/suggest.h"
 
 namespace partywall::policy {
@@ -68,6 +69,7 @@ class Assembly {
 
   template <typename T>
   ByName<T> collect(const SortedRows<Assembler::Name>& names, std::string_view kind);
+  void take_network();
   void forget_resolved(const Files& gone);
   void check_references();
   bool check_tier(const Tenant& tenant, const TenantPlaces& places);
@@ -317,6 +319,29 @@ void Assembly::check_addresses() {
   for (; next != lane.end(); ++next) visit(*next);
 }
 
+// The network, and the lane's services as entries of the lane.
+void Assembly::take_network() {
+  for (const auto& file : all_.files_) {
+    if (!file->network) continue;
+    if (result_.policy.network)
+      note(file->network->at, "", "a second ClusterNetwork: there is one");
+    else
+      result_.policy.network = file->network;
+  }
+  if (!result_.policy.network) return;
+  for (const Service& service : result_.policy.network->services) {
+    if (service.lane.empty()) continue;
+
+    std::vector<PortRange> ports;
+
+    for (const ServicePort& port : service.ports)
+      ports.push_back({port.protocol, port.port, port.port});
+    for (const Prefix& address : service.addresses)
+      result_.policy.infrastructure.push_back(
+          {service.at, service.lane, address, abi::DIRECTION_EGRESS, ports});
+  }
+}
+
 ParsedPolicy Assembly::run(const Files& gone) {
   uint32_t documents = 0;
 
@@ -327,6 +352,7 @@ ParsedPolicy Assembly::run(const Files& gone) {
     documents += static_cast<uint32_t>(file->documents.size());
   }
   tenant_places_.assign(documents, kNowhere);
+  take_network();
   result_.policy.tiers = collect<Tier>(all_.tiers_, "tier");
   result_.policy.tenants = collect<Tenant>(all_.tenants_, "tenant");
   forget_resolved(gone);

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <tuple>
 
+#include "agent/policy/cluster_rules.h"
 #include "agent/policy/free_numbers.h"
+#include "agent/policy/openings.h"
 #include "agent/policy/port_table.h"
 #include "agent/policy/radix_sort.h"
 #include "agent/policy/rows.h"
@@ -16,20 +18,6 @@ namespace {
 
 using Id = PortTable::Id;
 using Rules = std::optional<std::vector<Rule>>;
-
-// What the rules of `from` say about flows that it opens to, or takes from, another.
-struct Opening {
-  uint16_t from;
-  uint16_t to;
-  Id allowed;
-  uint64_t key() const { return uint64_t{from} << 16 | to; }
-};
-
-struct PairIds {
-  uint64_t key;  // tenant << 32 | peer
-  Id out;
-  Id in;
-};
 
 struct Selector {
   const PeerSelector* peer;
@@ -111,6 +99,7 @@ class Compiler {
   WorldList world_out_;
   WorldList world_in_;
   std::vector<const Zone*> near_;
+  std::optional<ClusterRules> cluster_;
 };
 
 Result<void> Compiler::number_tenants() {
@@ -162,18 +151,38 @@ void Compiler::own_ranges() {
 }
 
 void Compiler::place_endpoints() {
-  auto owned = owned_.begin();
-  auto& endpoints = image_.endpoints;
+  // A pod range is the built-in tenant's wherever nobody has a smaller one.
+  std::vector<OwnedRange> pods;
 
-  endpoints.reserve(owned_.size() + zones_.size());
+  if (policy_.network)
+    if (auto place = policy_.tenants.place_of(policy_.network->pod_tenant))
+      for (const Prefix& range : policy_.network->pod_ranges)
+        if (!std::ranges::binary_search(owned_, range, {}, &OwnedRange::first))
+          pods.emplace_back(range, numbers_[*place]);
+
+  auto owned = owned_.begin();
+  auto pod = pods.begin();
+  auto& endpoints = image_.endpoints;
+  auto append_before = [&](const Prefix* end) {
+    while (true) {
+      bool takes_pod =
+          pod != pods.end() && (owned == owned_.end() || pod->first < owned->first);
+      auto& next = takes_pod ? pod : owned;
+
+      if ((!takes_pod && owned == owned_.end()) || (end && *end < next->first)) return;
+      endpoints.append(next->first, next->second);
+      ++next;
+    }
+  };
+
+  endpoints.reserve(owned_.size() + pods.size() + zones_.size());
   image_.numbers.zones.reserve(zones_.size());
   for (const Zone& zone : zones_) {
-    for (; owned != owned_.end() && owned->first < zone.range; ++owned)
-      endpoints.append(owned->first, owned->second);
+    append_before(&zone.range);
     endpoints.append(zone.range, zone.peer);
     image_.numbers.zones.append(zone.range, zone.peer);
   }
-  for (; owned != owned_.end(); ++owned) endpoints.append(owned->first, owned->second);
+  append_before(nullptr);
 }
 
 // Limits, flags and home ranges, and what the rules say about the world.
@@ -185,9 +194,16 @@ void Compiler::place_rows() {
     order.emplace_back(number, static_cast<uint32_t>(order.size()));
   std::ranges::sort(order);
   image_.tenants.reserve(order.size());
+
+  uint16_t pod_tenant = TENANT_NONE;
+
+  if (policy_.network)
+    if (auto place = policy_.tenants.place_of(policy_.network->pod_tenant))
+      pod_tenant = numbers_[*place];
   for (auto [number, place] : order) {
     const Tenant& tenant = policy_.tenants[place];
-    abi::tenant_policy row = tenant_row(tenant, limits_in_force(policy_, tenant));
+    abi::tenant_policy row =
+        tenant_row(tenant, limits_in_force(policy_, tenant), policy_.network.get(), pod_tenant);
     const WorldIds& world = worlds_[place];
 
     row.world_out = words_[world.out4];
@@ -269,6 +285,8 @@ void Compiler::decide_zones(uint16_t number, Id out4, Id in4, Id out6, Id in6) {
   std::ranges::sort(near_);
   near_.erase(std::unique(near_.begin(), near_.end()), near_.end());
   for (const Zone* zone : near_) {
+    if (zone->service() || zone->node()) continue;  // those are the cluster's to decide
+
     bool v4 = zone->range.address.family == Family::kIpv4;
     Id out = decide(world_out_, *zone);
     Id in = decide(world_in_, *zone);
@@ -300,11 +318,18 @@ void Compiler::read_tenant(const Tenant& tenant, uint16_t number) {
 
   worlds_.push_back({out4, in4, out6, in6});
   decide_zones(number, out4, in4, out6, in6);
+  if (!cluster_) return;
+  for (const Zone* node : cluster_->nodes())
+    cluster_->take_from_nodes(number, *node, decide(world_in_, *node));
 }
 
 void Compiler::decide_lane() {
+  std::vector<uint32_t> done;  // nodes share numbers
+
   for (const Zone& zone : zones_) {
     if (!zone.infrastructure()) continue;
+    if (zone.node() && std::ranges::find(done, zone.peer) != done.end()) continue;
+    if (zone.node()) done.push_back(zone.peer);
 
     PairIds pair{uint64_t{TENANT_NONE} << 32 | zone.peer, PortTable::kNothing,
                  PortTable::kNothing};
@@ -336,6 +361,7 @@ void Compiler::pair_tenants() {
     openings.resize(kept);
   };
 
+  if (cluster_) cluster_->agree(out_, in_);
   settle(out_);
   settle(in_);
 
@@ -350,6 +376,7 @@ void Compiler::pair_tenants() {
     Id both = ports_.intersect(out.allowed, in->allowed);
 
     if (both == PortTable::kNothing) continue;
+    if (cluster_) cluster_->open(out.from, out.to, both);
     halves.push_back({uint64_t{out.from} << 32 | out.to, both, PortTable::kNothing});
     halves.push_back({uint64_t{out.to} << 32 | out.from, PortTable::kNothing, both});
   }
@@ -441,12 +468,18 @@ Result<Image> Compiler::run() {
   place_endpoints();
   if (auto checked = check_endpoints(); !checked) return std::move(checked.error());
 
+  if (policy_.network) cluster_.emplace(policy_, numbers_, zones_, ports_);
   decide_lane();
   for (size_t i = 0; i < numbers_.size(); i++) {
     read_tenant(policy_.tenants[i], numbers_[i]);
     if (pairs_.size() > capacity_.pairs * 4) break;  // hopeless: no need to fill the memory
   }
   pair_tenants();
+  if (cluster_) {
+    auto rows = cluster_->pairs();
+
+    pairs_.insert(pairs_.end(), rows.begin(), rows.end());
+  }
   if (auto numbered = number_port_sets(); !numbered) return std::move(numbered.error());
   if (auto written = write_pairs(); !written) return std::move(written.error());
   place_rows();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/policy/cluster_schema.h"
 #include "agent/policy/fields.h"
 #include "agent/policy/limits_schema.h"
 #include "agent/policy/rules_schema.h"
@@ -41,7 +42,8 @@ const FieldNames& tenant_fields() {
 }
 
 const FieldNames& member_fields() {
-  static const FieldNames names{{"cgroup", "interface", "addresses"}, {"namespaces"}, {}};
+  static const FieldNames names{
+      {"cgroup", "interface", "addresses", "namespaces", "pods"}, {}, {}};
 
   return names;
 }
@@ -129,6 +131,11 @@ void FileReader::read_document(const YamlNode& root) {
     read_tier(std::move(name), fields.find("spec"));
   } else if (*written == "Tenant") {
     read_tenant(std::move(name), fields.require("spec", "the tenant's fields"));
+  } else if (*written == "ClusterNetwork") {
+    if (file_.network)
+      notes_.add(root, "", "a second ClusterNetwork: there is one");
+    else if (const YamlNode* spec = fields.require("spec", "the network's fields"))
+      file_.network = read_cluster_network(notes_, *spec, "spec");
   } else {
     notes_.add(*kind, "kind",
                fmt::format("\"{}\" is no kind{} Write Tier or Tenant", *written,
@@ -253,12 +260,18 @@ void FileReader::read_members(const YamlNode& node, const std::string& path, Ten
 
 void FileReader::read_member(const Fields& fields, uint32_t member, Tenant& tenant,
                              TenantPlaces& places) {
-  bool later =
-      fields.find("namespaces");  // noted already, and the reason why there is no cgroup
   constexpr std::string_view kPath = "a cgroup like /tenants.slice/acme.slice";
   const YamlNode* interface = fields.find("interface");
-  const YamlNode* cgroup =
-      later || interface ? fields.find("cgroup") : fields.require("cgroup", kPath);
+
+  if (fields.find("namespaces") || fields.find("pods")) {
+    if (auto pods = read_pod_selector(notes_, fields)) tenant.pods.push_back(std::move(*pods));
+    return;
+  }
+
+  // Addresses alone are those of workloads on other machines.
+  const YamlNode* cgroup = interface || fields.find("addresses")
+                               ? fields.find("cgroup")
+                               : fields.require("cgroup", kPath);
 
   if (auto written = cgroup ? text(*cgroup, fields.path("cgroup"), kPath) : std::nullopt) {
     if (auto pattern = parse_cgroup_pattern(*written)) {

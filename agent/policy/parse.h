@@ -39,10 +39,12 @@ struct TenantPlaces {
 
 // The documents of one file, each valid by itself. Kept per file, so that a changed file is
 // read again alone.
+// A ClusterNetwork is written by the agent, for its own next start and for the CLI.
 struct ParsedFile {
   std::string name;
   std::vector<std::variant<Tier, Tenant>> documents;
-  std::vector<TenantPlaces> places;  // one for each document; empty for tiers
+  std::vector<TenantPlaces> places;               // one for each document; empty for tiers
+  std::shared_ptr<const ClusterNetwork> network;  // the file's ClusterNetwork, if it has one
   std::vector<Problem> problems;
 };
 

@@ -3,8 +3,10 @@
 #define PARTYWALL_AGENT_POLICY_POLICY_H
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/policy/by_name.h"
@@ -73,6 +75,15 @@ struct Tier {
   WorldDefault world_ingress = WorldDefault::kDeny;  // when the tenant has no ingress list
 };
 
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+// Pods of some namespaces, as members of a tenant (Kubernetes only).
+struct PodSelector {
+  std::vector<std::string> namespaces;  // by name; empty = whatever the name
+  Labels namespace_labels;              // all of them; not empty when `namespaces` is
+  Labels pod_labels;                    // all of them; empty = every pod
+};
+
 struct Tenant {
   std::string name;
   Position at;
@@ -81,6 +92,7 @@ struct Tenant {
   std::vector<CgroupPattern> cgroups;   // each with the whole subtree
   std::vector<std::string> interfaces;  // names on the host; * and ? stand for others
   std::vector<Prefix> addresses;        // canonical; no two tenants overlap
+  std::vector<PodSelector> pods;
   Limits limits;  // its own; what holds with its tier's: limits_in_force()
   std::optional<std::vector<Rule>>
       ingress;  // absent: the tier's world default, no other tenant
@@ -106,11 +118,14 @@ struct OwnedAddresses {
 
 // In the order of names, so that the same content is the same order whatever files it stands
 // in.
+struct ClusterNetwork;
+
 struct Policy {
   ByName<Tier> tiers;
   ByName<Tenant> tenants;
   std::vector<Infrastructure> infrastructure;
-  std::vector<OwnedAddresses> addresses;  // of all tenants, in the order of ranges
+  std::vector<OwnedAddresses> addresses;          // of all tenants, in the order of ranges
+  std::shared_ptr<const ClusterNetwork> network;  // null: no cluster
 };
 
 // The limits that hold for a tenant: its own, and its tier's where it has none. Null: no limit.

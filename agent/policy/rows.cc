@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "maps/abi/members.h"
+
 namespace partywall::policy {
 namespace {
 
@@ -42,22 +44,38 @@ void fill_mask(uint8_t* mask, size_t size, int bits) {
     mask[i] = bits >= 8 ? 0xff : bits <= 0 ? 0 : static_cast<uint8_t>(0xff00 >> bits);
 }
 
-const Prefix* largest(const Tenant& tenant, Family family) {
+const Prefix* largest(const std::vector<Prefix>& ranges, Family family) {
   const Prefix* found = nullptr;
 
-  for (const Prefix& range : tenant.addresses)
+  for (const Prefix& range : ranges)
     if (range.address.family == family && (!found || range.bits < found->bits)) found = &range;
   return found;
 }
 
+// The largest range of each family; none: nothing under a mask of nothing is all ones.
+void set_home(const std::vector<Prefix>& ranges, uint32_t& home4, uint32_t& mask4,
+              __u64 (&home6)[2], __u64 (&mask6)[2]) {
+  home4 = 0xffffffff;
+  home6[0] = home6[1] = ~uint64_t{0};
+  if (const Prefix* home = largest(ranges, Family::kIpv4)) {
+    std::memcpy(&home4, home->address.bytes.data(), sizeof(home4));
+    fill_mask(reinterpret_cast<uint8_t*>(&mask4), sizeof(mask4), home->bits);
+  }
+  if (const Prefix* home = largest(ranges, Family::kIpv6)) {
+    std::memcpy(home6, home->address.bytes.data(), sizeof(home6));
+    fill_mask(reinterpret_cast<uint8_t*>(mask6), sizeof(mask6), home->bits);
+  }
+}
+
 }  // namespace
 
-abi::tenant_policy tenant_row(const Tenant& tenant, const LimitsInForce& limits) {
+abi::tenant_policy tenant_row(const Tenant& tenant, const LimitsInForce& limits,
+                              const ClusterNetwork* network, uint16_t pod_tenant) {
   abi::tenant_policy row{};
 
   row.flags = TENANT_IN_USE;
   if (tenant.mode == Mode::kAudit) row.flags |= TENANT_AUDIT;
-  if (!tenant.addresses.empty()) row.flags |= TENANT_OWN_SOURCE;
+  if (!tenant.addresses.empty() || network) row.flags |= TENANT_OWN_SOURCE;
   for (int direction = 0; direction < abi::DIRECTION_COUNT; direction++) {
     row.bytes[direction] = rate_of(limits.bytes[direction], kMostChunkBytes, kLeastChunkBytes);
     row.packets[direction] =
@@ -70,17 +88,13 @@ abi::tenant_policy tenant_row(const Tenant& tenant, const LimitsInForce& limits)
       rate > 0 && rate < kMostPace && tenant.mode == Mode::kEnforce)
     row.flags |= TENANT_PACED;
   row.flows = limits.flows;
-  // No range: nothing under a mask of nothing is all ones.
-  row.home4 = 0xffffffff;
-  row.home6[0] = row.home6[1] = ~uint64_t{0};
-  if (const Prefix* home = largest(tenant, Family::kIpv4)) {
-    std::memcpy(&row.home4, home->address.bytes.data(), sizeof(row.home4));
-    fill_mask(reinterpret_cast<uint8_t*>(&row.home4_mask), sizeof(row.home4_mask), home->bits);
-  }
-  if (const Prefix* home = largest(tenant, Family::kIpv6)) {
-    std::memcpy(row.home6, home->address.bytes.data(), sizeof(row.home6));
-    fill_mask(reinterpret_cast<uint8_t*>(row.home6_mask), sizeof(row.home6_mask), home->bits);
-  }
+  set_home(tenant.addresses, row.home4, row.home4_mask, row.home6, row.home6_mask);
+
+  static const std::vector<Prefix> kNone;
+
+  set_home(network ? network->local_ranges : kNone, row.local4, row.local4_mask, row.local6,
+           row.local6_mask);
+  row.pod_tenant = network ? pod_tenant : uint32_t{TENANT_NONE};
   return row;
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "agent/policy/cluster_network.h"
 #include "agent/policy/zones.h"
 #include "maps/abi/pairs.h"
 
@@ -108,6 +109,21 @@ const Rule* find_rule(const Rules& rules, const Peer& peer, Protocol protocol, u
   return nullptr;
 }
 
+bool is_in(const Address& address, const std::vector<Prefix>& ranges) {
+  return std::ranges::any_of(ranges,
+                             [&](const Prefix& range) { return range.contains(address); });
+}
+
+// In the largest range of its family.
+bool is_home(const Address& address, const std::vector<Prefix>& ranges) {
+  const Prefix* largest = nullptr;
+
+  for (const Prefix& range : ranges)
+    if (range.address.family == address.family && (!largest || range.bits < largest->bits))
+      largest = &range;
+  return largest && largest->contains(address);
+}
+
 // What one question to the rules came to.
 struct Answer {
   bool allow = false;
@@ -134,6 +150,14 @@ class Judge {
   Verdict judge_tenant(Protocol protocol);
   const Infrastructure* find_lane(Protocol protocol) const;
   Verdict judge_world(Protocol protocol);
+  bool has_services() const;
+  bool is_node() const;
+  Verdict judge_services(Protocol protocol);
+  Verdict judge_node(Protocol protocol);
+  Answer ask_services(Protocol protocol, uint16_t port, bool node) const;
+  bool is_built_in(const std::string& tenant) const;
+  Answer agreed(const Tenant& sender, const Tenant& receiver, Protocol protocol,
+                uint16_t port) const;
   Answer between(const Tenant& sender, const Tenant& receiver, Protocol protocol,
                  uint16_t port) const;
   Answer ask_world(abi::direction opened, Protocol protocol, uint16_t port) const;
@@ -175,15 +199,22 @@ Verdict Judge::refuse(Protocol protocol, const Answer& answer, abi::reason port,
 
 std::string Judge::owner_of(const Address& address) const {
   for (const auto& [name, tenant] : policy_.tenants)
-    for (const Prefix& range : tenant.addresses)
-      if (range.contains(address)) return name;
+    if (is_in(address, tenant.addresses)) return name;
+  if (policy_.network && is_in(address, policy_.network->pod_ranges) &&
+      policy_.tenants.contains(policy_.network->pod_tenant))
+    return policy_.network->pod_tenant;
   return "";
 }
 
 bool Judge::owns_source() const {
   std::string owner = owner_of(*flow_.local);
 
-  return owner == own_->name || (owner.empty() && own_->addresses.empty());
+  if (owner == own_->name) return true;
+  if (!policy_.network) return owner.empty() && own_->addresses.empty();
+  // One of this node's pods that nobody has told of, or a socket of the node itself.
+  return (owner == policy_.network->pod_tenant &&
+          is_home(*flow_.local, policy_.network->local_ranges)) ||
+         (owner.empty() && is_in(*flow_.local, policy_.network->nodes));
 }
 
 Verdict Judge::run() {
@@ -214,12 +245,162 @@ Verdict Judge::judge_peer() {
     verdict.infrastructure = entry;
     return verdict;
   }
+  if (policy_.network && is_node()) return judge_node(*protocol);
+  if (policy_.network && has_services()) return judge_services(*protocol);
   return judge_world(*protocol);
+}
+
+bool Judge::is_built_in(const std::string& tenant) const {
+  return policy_.network && (tenant == policy_.network->pod_tenant ||
+                             tenant == policy_.network->infrastructure_tenant);
+}
+
+bool Judge::is_node() const {
+  return std::ranges::any_of(policy_.network->nodes,
+                             [&](const Prefix& node) { return node.contains(flow_.peer); });
+}
+
+// Whether the peer is an address of a service, or one that only services may have.
+bool Judge::has_services() const {
+  const ClusterNetwork& network = *policy_.network;
+
+  return is_in(flow_.peer, network.service_ranges) ||
+         std::ranges::any_of(network.services, [&](const Service& service) {
+           return is_in(flow_.peer, service.addresses);
+         });
+}
+
+// Whether the tenant may ask for a port at the peer, which is an address of services, or of a
+// node.
+Answer Judge::ask_services(Protocol protocol, uint16_t port, bool node) const {
+  Answer answer;
+
+  for (const Service& service : policy_.network->services) {
+    auto owner = policy_.tenants.find(service.tenant);
+
+    if (owner == policy_.tenants.end()) continue;
+    for (const ServicePort& one : service.ports) {
+      bool here = is_in(flow_.peer, service.addresses);
+
+      for (uint16_t number : {here ? one.port : uint16_t{0}, node ? one.node : uint16_t{0}}) {
+        if (number == 0) continue;
+
+        Answer reached;
+
+        if (service.tenant == own_->name)
+          reached.allow = true;
+        else
+          reached = between(*own_, owner->second, one.protocol, one.target);
+        if (!reached.allow) continue;
+        answer.any_rule = true;
+        if (number != port || one.protocol != protocol || is_tunnel(protocol, port)) continue;
+        answer.allow = true;
+        answer.egress_rule = reached.egress_rule;
+        answer.ingress_rule = reached.ingress_rule;
+      }
+    }
+  }
+  return answer;
+}
+
+Verdict Judge::judge_services(Protocol protocol) {
+  bool alone = true;
+  const Service* here = nullptr;
+
+  for (const Service& service : policy_.network->services) {
+    if (!is_in(flow_.peer, service.addresses)) continue;
+    alone = alone && (!here || here->tenant == service.tenant);
+    here = &service;
+  }
+  if (here) peer_tenant_ = alone ? here->tenant : "";
+  if (alone && here && here->tenant == own_->name) {
+    Verdict verdict = say(abi::REASON_ALLOW_SAME_TENANT);
+
+    verdict.service = here->name;
+    return verdict;
+  }
+  uint16_t port = egress() ? flow_.peer_port : flow_.local_port;
+  Answer asked = ask_services(protocol, flow_.peer_port, false);
+  Verdict verdict;
+
+  if (egress() && asked.allow)
+    verdict = say(abi::REASON_ALLOW_TENANT_RULE, asked);
+  else if (!egress() && !flow_.opens && asked.allow)
+    verdict = say(abi::REASON_ALLOW_TENANT_REPLY, asked);
+  else if (egress() && asked.any_rule)
+    verdict =
+        say(is_tunnel(protocol, port) ? abi::REASON_DENY_TUNNEL : abi::REASON_DENY_TENANT_PORT);
+  else
+    verdict = say(abi::REASON_DENY_TENANT);
+  if (here) verdict.service = here->name;
+  return verdict;
+}
+
+// Behind a node's address stand its services, and on the way in the world.
+Verdict Judge::judge_node(Protocol protocol) {
+  Verdict verdict;
+  uint16_t own_port = flow_.local_port;
+  uint16_t port = flow_.peer_port;
+  bool built_in = is_built_in(own_->name);
+  Answer out = ask_services(protocol, port, true);
+  Answer in = ask_world(abi::DIRECTION_INGRESS, protocol, own_port);
+
+  if (built_in) out.allow = in.allow = out.any_rule = in.any_rule = true;
+
+  const Answer& forward = egress() ? out : in;
+  const Answer& backward = egress() ? in : out;
+
+  if (forward.allow)
+    verdict = say(abi::REASON_ALLOW_WORLD, forward);
+  else if (!flow_.opens && backward.allow)
+    verdict = say(abi::REASON_ALLOW_WORLD_REPLY, backward);
+  else
+    verdict = refuse(protocol, {.any_rule = forward.any_rule}, abi::REASON_DENY_WORLD_PORT,
+                     abi::REASON_DENY_WORLD);
+  verdict.service = "nodes";
+  return verdict;
+}
+
+// What a cluster's built-in tenants agree to, and what every tenant is offered by one of them.
+Answer Judge::agreed(const Tenant& sender, const Tenant& receiver, Protocol protocol,
+                     uint16_t port) const {
+  Answer answer;
+
+  if (!policy_.network) return answer;
+
+  const ClusterNetwork& network = *policy_.network;
+  bool from_built_in = is_built_in(sender.name);
+  bool to_built_in = is_built_in(receiver.name);
+  auto ask = [&](const Rules& rules, const std::string& peer, const Rule*& found) {
+    found = find_rule(rules, peer, protocol, port);
+    answer.allow = answer.allow || found;
+    answer.any_rule =
+        answer.any_rule || (rules && std::ranges::any_of(*rules, [&](const Rule& rule) {
+                              return names(rule, peer) && (!rule.ports || !rule.ports->empty());
+                            }));
+  };
+  auto lane = [&](const std::vector<PortRange>& ports) {
+    answer.allow = answer.allow || holds(ports, protocol, port);
+    answer.any_rule = answer.any_rule || !ports.empty();
+  };
+
+  if (from_built_in && to_built_in) {
+    answer.allow = answer.any_rule = true;
+    return answer;
+  }
+  if (to_built_in) ask(sender.egress, receiver.name, answer.egress_rule);
+  if (from_built_in) ask(receiver.ingress, sender.name, answer.ingress_rule);
+  if (receiver.name == network.infrastructure_tenant) lane(network.offers);
+  if (sender.name == network.infrastructure_tenant) lane(network.reaches);
+  return answer;
 }
 
 // A flow between two tenants needs a rule on both sides, for the same port.
 Answer Judge::between(const Tenant& sender, const Tenant& receiver, Protocol protocol,
                       uint16_t port) const {
+  if (is_built_in(sender.name) || is_built_in(receiver.name))
+    return agreed(sender, receiver, protocol, port);
+
   Answer answer;
 
   answer.egress_rule = find_rule(sender.egress, receiver.name, protocol, port);

@@ -41,6 +41,7 @@ struct Verdict {
   const Rule* egress_rule = nullptr;
   const Rule* ingress_rule = nullptr;
   const Infrastructure* infrastructure = nullptr;
+  std::string service;  // of a cluster, that the peer's address is of; "nodes": a node's
 };
 
 // Reasons and their order are the datapath's (bpf/lib/judge.h): own cgroup, protocol, source,

@@ -2,8 +2,10 @@
 #include "agent/policy/zones.h"
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
+#include "agent/policy/cluster_network.h"
 #include "agent/policy/free_numbers.h"
 
 namespace partywall::policy {
@@ -33,6 +35,7 @@ class RangeSet {
           if (hole.bits > 0) add(hole);
       }
   }
+  bool contains(const Prefix& range) const { return ranges_.contains(range); }
   std::vector<Prefix> sorted() const {
     std::vector<Prefix> list(ranges_.begin(), ranges_.end());
 
@@ -50,6 +53,15 @@ bool is_owned(const Prefix& range, std::span<const OwnedRange> owned) {
 
   return after != owned.begin() && std::prev(after)->first.contains(range);
 }
+
+// A pod range is the built-in tenant's wherever no tenant has a smaller one.
+bool is_within(const Prefix& range, const std::vector<Prefix>& ranges) {
+  return std::ranges::any_of(ranges, [&](const Prefix& one) { return one.contains(range); });
+}
+
+// What tells nodes' addresses apart: the smallest range that holds them, and the services that
+// have them as an address of their own.
+using NodeKind = std::pair<Prefix, std::vector<const Service*>>;
 
 }  // namespace
 
@@ -73,32 +85,85 @@ bool is_multicast(const Address& address) {
 
 std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
                              std::span<const OwnedRange> owned) {
-  RangeSet ranges;
+  static const ClusterNetwork kNoCluster;
+  const ClusterNetwork& network = policy.network ? *policy.network : kNoCluster;
+  RangeSet named;
+  std::map<Prefix, std::vector<const Service*>> services;
 
-  for (const Prefix& group : multicast_ranges()) ranges.add(group);
-  for (const Infrastructure& entry : policy.infrastructure) ranges.add(entry.cidr);
+  for (const Prefix& group : multicast_ranges()) named.add(group);
+  for (const Infrastructure& entry : policy.infrastructure) named.add(entry.cidr);
   for (const auto& [name, tenant] : policy.tenants) {
-    ranges.add(tenant.ingress);
-    ranges.add(tenant.egress);
+    named.add(tenant.ingress);
+    named.add(tenant.egress);
   }
+
+  RangeSet ranges = named;
+
+  for (const Prefix& range : network.service_ranges) ranges.add(range);
+  for (const Prefix& node : network.nodes) ranges.add(node);
+  for (const Service& service : network.services)
+    for (const Prefix& address : service.addresses) {
+      ranges.add(address);
+      services[address].push_back(&service);
+    }
+
   std::vector<Zone> zones;
+  std::vector<Prefix> around;  // the ranges that hold the one at hand
+  std::map<NodeKind, uint32_t> nodes;
   FreeNumbers free(0);
+  std::vector<bool> taken;
+  // Nodes that had a number in common may part: only the first of them keeps it.
+  auto take = [&](uint32_t number) {
+    if (number >= taken.size()) taken.resize(size_t{number} + 1);
+    if (taken[number]) return false;
+    taken[number] = true;
+    return true;
+  };
+  auto number_for = [&](const Prefix& range) {
+    auto known = previous.zones.find(range);
+
+    if (known != previous.zones.end() && take(known->second & PEER_ZONE_NUMBER))
+      return known->second & PEER_ZONE_NUMBER;
+
+    uint32_t fresh = free.next();
+
+    take(fresh);
+    return fresh;
+  };
 
   for (const auto& [range, peer] : previous.zones) free.take(peer & PEER_ZONE_NUMBER);
   for (const Prefix& range : ranges.sorted()) {
-    if (is_owned(range, owned)) continue;
-
+    bool node = std::ranges::binary_search(network.nodes, range);
+    auto service = services.find(range);
     Zone zone{.range = range, .peer = PEER_ZONE};
 
+    while (!around.empty() && !around.back().contains(range)) around.pop_back();
+    if (!node || named.contains(range)) around.push_back(range);
+    if (is_owned(range, owned) || is_within(range, network.pod_ranges)) continue;
+    if (node)
+      zone.peer |= PEER_NODE;
+    else if (service != services.end() ||
+             std::ranges::binary_search(network.service_ranges, range))
+      zone.peer |= PEER_SERVICE;
+    else if (is_within(range, network.service_ranges))
+      continue;
     if (is_multicast(range)) zone.peer |= PEER_MULTICAST;
     if (std::ranges::any_of(policy.infrastructure, [&](const Infrastructure& entry) {
           return covers(entry.cidr, zone);
         }))
       zone.peer |= PEER_INFRASTRUCTURE;
-    if (auto known = previous.zones.find(range); known != previous.zones.end())
-      zone.peer |= known->second & PEER_ZONE_NUMBER;
-    else
-      zone.peer |= free.next();
+    if (node) {
+      NodeKind kind{around.empty() ? Prefix{} : around.back(), {}};
+
+      if (service != services.end()) kind.second = service->second;
+
+      auto [entry, is_new] = nodes.try_emplace(std::move(kind), 0);
+
+      if (is_new) entry->second = number_for(range);
+      zone.peer |= entry->second;
+    } else {
+      zone.peer |= number_for(range);
+    }
     zones.push_back(zone);
   }
   return zones;

@@ -25,12 +25,18 @@ struct Zone {
   uint32_t peer = 0;  // maps/abi/endpoints.h
   bool multicast() const { return peer & PEER_MULTICAST; }
   bool infrastructure() const { return peer & PEER_INFRASTRUCTURE; }
+  bool service() const { return peer & PEER_SERVICE; }
+  bool node() const { return peer & PEER_NODE; }
 };
 
 // Every range that the policy names, the infrastructure lane's, and the multicast ranges;
 // sorted. The whole of IPv4 or IPv6 is no zone but the world, unless the lane names it. Ranges
 // keep the numbers that `previous` gave them. What lies inside one of `owned`, tenants' ranges
 // sorted and disjoint, is left out.
+//
+// In a cluster also the services' addresses and ranges, and the nodes' addresses: those that
+// all rules and services take alike share a number. What lies inside a pod range, or is a part
+// of a service range that is no service's, is left out.
 std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
                              std::span<const OwnedRange> owned);
 

@@ -137,7 +137,9 @@ static __always_inline enum reason judge(const struct flow* flow,
   if (flow->peer == flow->tenant) return REASON_ALLOW_SAME_TENANT;
   if (unlikely(!flow->protocol_bit)) return REASON_DENY_PROTOCOL;
 
-  int is_tenant = flow->peer != PEER_WORLD && flow->peer <= PEER_TENANT_MAX;
+  // A service is its tenant's; whoever may not reach it has no pair with it.
+  int is_service = flow->peer & PEER_SERVICE;
+  int is_tenant = is_service || (flow->peer != PEER_WORLD && flow->peer <= PEER_TENANT_MAX);
   struct pair decide;
 
   if (flow->peer == PEER_WORLD || !find_pair(flow->side, flow->tenant, flow->peer, &decide)) {
@@ -148,6 +150,9 @@ static __always_inline enum reason judge(const struct flow* flow,
     decide.out = v4 ? policy->world_out : policy->world6_out;
     decide.in = v4 ? policy->world_in : policy->world6_in;
   }
+  // Services open nothing: who has an answer for that is their tenant.
+  if (is_service && decide.in) return REASON_ALLOW_SAME_TENANT;
+
   enum answer result = decide_flow(&decide, flow);
 
   if (likely(result == ANSWER_ALLOW))

@@ -45,6 +45,20 @@ static __always_inline int is_home(const struct tenant_policy* policy, __u8 fami
          (half[1] & policy->home6_mask[1]) == policy->home6[1];
 }
 
+// Whether an address, whose owner is known, is one of this node's pods that no tenant has: that
+// of a pod which the API has not told of yet may be. Nobody takes it for anybody.
+static __always_inline int is_untold_pod(const struct tenant_policy* policy, __u32 owner,
+                                         __u8 family, const struct address* address) {
+  if (likely(owner != policy->pod_tenant) || owner == PEER_WORLD) return 0;
+  // By value: an address that is pointed to takes room on the stack of every caller.
+  if (family == AF_INET) return (address->word[0] & policy->local4_mask) == policy->local4;
+
+  const __u64* half = (const __u64*)address;
+
+  return (half[0] & policy->local6_mask[0]) == policy->local6[0] &&
+         (half[1] & policy->local6_mask[1]) == policy->local6[1];
+}
+
 // Whether an address is another tenant's.
 static __always_inline int is_others(__u32 side, __u32 tenant,
                                      const struct tenant_policy* policy, __u8 family,
@@ -53,7 +67,8 @@ static __always_inline int is_others(__u32 side, __u32 tenant,
 
   __u32 owner = peer_of(side, family, address);
 
-  return owner != tenant && owner != PEER_WORLD && owner <= PEER_TENANT_MAX;
+  if (owner == tenant || owner == PEER_WORLD || owner > PEER_TENANT_MAX) return 0;
+  return !is_untold_pod(policy, owner, family, address);
 }
 
 // Whether an address is the tenant's to send from. Its largest range answers without a lookup.
@@ -65,8 +80,15 @@ static __always_inline int owns_source(__u32 side, __u32 tenant,
   __u32 owner = peer_of(side, family, address);
 
   if (owner == tenant) return 1;
-  if (policy->flags & TENANT_OWN_SOURCE) return 0;
+  if (policy->flags & TENANT_OWN_SOURCE) return is_untold_pod(policy, owner, family, address);
   return owner == PEER_WORLD || owner > PEER_TENANT_MAX;
+}
+
+// Whether an address is a node's: what its workloads without a network of their own send from.
+static __noinline __attribute__((unused)) int is_node(const struct tenant_policy* policy,
+                                                      __u32 side, __u8 family,
+                                                      const struct address* address) {
+  return policy->pod_tenant && peer_of(side, family, address) & PEER_NODE;
 }
 
 #endif

@@ -10,12 +10,15 @@ ABI_BEGIN
 //   0                the world: no tenant owns the address and no policy names its range
 //   1 .. 65535       the tenant with that number
 //   PEER_ZONE | n    a range of the world that some policy names (n counts from 0)
-// Two more bits mark zones that are judged by rules of their own.
+// Four more bits mark zones that are judged by rules of their own.
 #define PEER_WORLD 0u
 #define PEER_TENANT_MAX 0xffffu
 #define PEER_ZONE 0x01000000u
 #define PEER_INFRASTRUCTURE 0x02000000u  // with PEER_ZONE: the infrastructure lane
 #define PEER_MULTICAST 0x04000000u       // with PEER_ZONE: multicast or broadcast
+#define PEER_SERVICE \
+  0x08000000u  // with PEER_ZONE: where services have addresses; who has none there is nobody
+#define PEER_NODE 0x10000000u  // with PEER_ZONE: an address of a node of the cluster
 #define PEER_ZONE_NUMBER 0x00ffffffu
 
 // Map endpoints: IPv4, a trie of 16 + 8 + 8 bits in blocks of 256 words, mmapable. Three loads

@@ -38,14 +38,22 @@ struct tenant_policy {
   __u32 home4;       // one of its IPv4 ranges in network order, checked before the tables;
   __u32 home4_mask;  // none: all ones under a mask of 0, which no address is
   __u32 flows;       // that it may have open at the edge (flows.h)
-  __u64 home6[2];  // one of its IPv6 ranges, network order; none: the same
+  __u64 home6[2];    // one of its IPv6 ranges, network order; none: the same
   __u64 home6_mask[2];
 
   struct rate bytes[DIRECTION_COUNT];
   struct rate packets[DIRECTION_COUNT];
-  __u64 padding[4];
+
+  // The node's part of the pod ranges: pods whose address is not known yet are there. None: as
+  // with home.
+  __u64 local6[2];
+  __u64 local6_mask[2];
+  __u32 local4;
+  __u32 local4_mask;
+  __u32 pod_tenant;  // who has the addresses of such pods; TENANT_NONE: no cluster
+  __u32 padding[13];
 };
-ABI_SIZE(struct tenant_policy, 192);
+ABI_SIZE(struct tenant_policy, 256);
 ABI_AT(struct tenant_policy, bytes, 64);
 
 // Map tenant_names: array, mmapable; row = tenant. Keeps a tenant's number over restarts of the
