@@ -13,12 +13,16 @@ declare -A packages=(
   [demo]="iproute2 util-linux procps ethtool nftables curl iperf3 redis-server redis-tools
     bind9-dnsutils netcat-openbsd tmux prometheus"
   [vm]="qemu-system-x86 busybox-static xz-utils debian-archive-keyring"
+  [kubernetes]="etcd-server runc containernetworking-plugins conntrack nftables iproute2 openssl
+    kmod curl python3-venv ca-certificates"
   [arm64]="g++-aarch64-linux-gnu qemu-system-arm"
   [lint]="clang-format-14 clang-tidy-14 shellcheck"
 )
 
 # Packages of these sets that would run at the next start of the machine.
-package_services="prometheus redis-server"
+package_services="prometheus redis-server etcd-server"
+# Package -> its service, where that has another name.
+declare -A service_names=([etcd-server]=etcd)
 
 # The packages among the arguments that are not installed, one a line.
 missing_packages() {
@@ -101,6 +105,7 @@ without_services() (
   "$@" || exit 1
   for service in $new; do
     [ -z "$(missing_packages "$service")" ] || continue
+    service=${service_names[$service]:-$service}
     deb-systemd-helper disable "$service.service" >/dev/null 2>&1 || true
     update-rc.d "$service" disable >/dev/null 2>&1 || true
     say "  service $service stays off"
