@@ -32,6 +32,13 @@ std::string unescaped(std::string_view field) {
   return text;
 }
 
+// Where a mount of a file system begins, as seen by a process in a cgroup namespace: the whole
+// of it is "/", or above where the namespace begins, "/../..".
+bool is_whole(std::string_view root) {
+  while (root.starts_with("/..")) root.remove_prefix(3);
+  return root.empty() || root == "/";
+}
+
 }  // namespace
 
 Result<std::string> find_cgroup2(std::string_view mountinfo) {
@@ -47,7 +54,7 @@ Result<std::string> find_cgroup2(std::string_view mountinfo) {
     while (fields >> field && field != "-") {
     }
     fields >> type;
-    if (type == "cgroup2" && root == "/") return unescaped(mount_point);
+    if (type == "cgroup2" && is_whole(root)) return unescaped(mount_point);
   }
   return fail(
       "no cgroup2 file system is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup");

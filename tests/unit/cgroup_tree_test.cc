@@ -32,6 +32,15 @@ TEST(CgroupMount, Unified) {
             "31 24 0:27 / /sys/fs/bpf rw shared:5 - bpf bpf rw,mode=700\n"));
 }
 
+TEST(CgroupMount, OfTheHostInAContainer) {
+  EXPECT_EQ("/sys/fs/cgroup",
+            found(std::string(kRoot) +
+                  "30 24 0:26 /../../../.. /sys/fs/cgroup ro,nosuid - cgroup2 cgroup2 rw\n"));
+  EXPECT_THAT(found(std::string(kRoot) +
+                    "30 24 0:26 /../pod7 /sys/fs/cgroup ro,nosuid - cgroup2 cgroup2 rw\n"),
+              HasSubstr("none: no cgroup2"));
+}
+
 TEST(CgroupMount, Hybrid) {
   EXPECT_EQ("/sys/fs/cgroup/unified",
             found(std::string(kRoot) +
