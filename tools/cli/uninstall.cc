@@ -1,5 +1,6 @@
 // tools/cli/uninstall.cc: `partywall uninstall`: takes everything out of the kernel. The only
 // verb that changes anything.
+#include <signal.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -22,6 +23,31 @@ bool confirmed(const Session& session) {
 
   std::getline(std::cin, answer);
   return answer == "y" || answer == "yes";
+}
+
+// Says whether something is left; changes nothing.
+void check(Session& session) {
+  std::error_code error;
+  bool is_left = std::filesystem::exists(session.bpffs, error);
+
+  if (error)
+    return session.broken(
+        Error(fmt::format("uninstall: {}: {}", session.bpffs, error.message())));
+  print(fmt::format("{}: {}\n", session.bpffs,
+                    is_left ? "installed" : "nothing is installed there"));
+  if (is_left) session.exit = kExitRefused;
+}
+
+// Until a TERM or INT comes. Process 1 of a container would otherwise not hear them.
+void stay() {
+  sigset_t signals;
+  int number = 0;
+
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  sigwait(&signals, &number);
 }
 
 void uninstall(bool yes, Session& session) {
@@ -52,9 +78,18 @@ void add_uninstall(CLI::App& app, Session& session) {
   CLI::App* verb =
       app.add_subcommand("uninstall", "Detach and remove everything that Partywall put here");
   auto yes = std::make_shared<bool>(false);
+  auto only_check = std::make_shared<bool>(false);
+  auto then_stay = std::make_shared<bool>(false);
 
   verb->add_flag("-y,--yes", *yes, "Do not ask; without a terminal it never asks");
-  verb->callback([yes, &session] { uninstall(*yes, session); });
+  verb->add_flag("--check", *only_check, "Only say whether anything is left; 1 when it is")
+      ->excludes("--yes");
+  verb->add_flag("--stay", *then_stay, "Once done, wait for a signal: for a container");
+  verb->callback([yes, only_check, then_stay, &session] {
+    if (*only_check) return check(session);
+    uninstall(*yes, session);
+    if (*then_stay && session.exit == 0) stay();
+  });
 }
 
 }  // namespace partywall::cli
