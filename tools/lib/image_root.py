@@ -1,4 +1,4 @@
-# tools/lib/image_root.py: what an image of Partywall consists of: the two binaries, the shared libraries that they name
+# tools/lib/image_root.py: what an image of Partywall consists of: the binaries, the shared libraries that they name
 # and those name in turn, and which Debian packages those come from. Reads a system, or the root of another
 # architecture's; never runs what it copies.
 import gzip
@@ -9,7 +9,7 @@ import subprocess
 
 TRIPLES = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 LOADERS = {"amd64": "lib64/ld-linux-x86-64.so.2", "arm64": "lib/ld-linux-aarch64.so.1"}
-BINARIES = ("partywalld", "partywall")
+BINARIES = ("partywalld", "partywall", "partywall-probe")
 
 
 def output(*command):
