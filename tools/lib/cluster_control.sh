@@ -117,7 +117,8 @@ cluster_start() {
       ;;
   esac
   mkdir -p processes
-  in_cluster "${command[@]}" >>"$1.log" 2>&1 </dev/null 8<&- 9<&- &
+  # Not a function: the process to end would be a shell's.
+  nsenter --net="/run/netns/$cluster_name" "${command[@]}" >>"$1.log" 2>&1 </dev/null 8<&- 9<&- &
   echo $! >"processes/$1"
 }
 

@@ -42,7 +42,7 @@ node_up() {
   in_cluster ip route replace "fd00:244:0:$node::/64" via "fd77::$((node + 1))"
   # The socket's name is short because what holds it is: QEMU is started in this folder.
   # shellcheck disable=SC2046  # words
-  in_cluster $(machine_of "$cluster_kernel") -accel tcg,thread=multi -smp 2 -m "$node_memory" \
+  nsenter --net="/run/netns/$cluster_name" $(machine_of "$cluster_kernel") -accel tcg,thread=multi -smp 2 -m "$node_memory" \
     -nodefaults -display none -serial "file:node.$node.log" -no-reboot \
     -kernel "$vm_cache/kernels/$cluster_kernel/vmlinuz" -initrd initramfs \
     -append "$(command_line_of "$cluster_kernel") node=$node" \
