@@ -87,6 +87,9 @@ cluster_network() {
   in_cluster ip addr add fd77::1/64 dev br0 nodad
   in_cluster ip link set br0 up
   for address in $cluster_world; do in_cluster ip addr add "$address" dev lo; done
+  # Who outside routes the Services' addresses to a node reaches them, and kube-proxy lets it.
+  in_cluster ip route add 10.96.0.0/16 via 10.77.0.2
+  in_cluster ip route add fd00:96::/108 via fd77::2
 }
 
 # cluster_start NAME: etcd, apiserver, controller-manager or scheduler, in the background.

@@ -1,0 +1,140 @@
+# tests/cluster/disturbed.py: traffic that goes on while the agent dies, is upgraded, loses the API server, and while
+# policy and pods change: what may pass passes always, what may not never does.
+import time
+
+import cluster
+import matrix
+import release
+import world
+
+PAUSE_MS = 50
+
+
+def flows(addresses):
+    """(prober, flow's name, order's rest, whether it may pass)"""
+    pods, services = addresses.pods, addresses.services
+    port, node = world.PORT, world.NODES[2][4]
+    return [
+        ("acme-1", "peer", f"tcp {pods['acme-2'][4]} {port}", True),
+        ("acme-1", "peer6", f"tcp {pods['acme-2'][6]} {port}", True),
+        ("acme-1", "rule", f"tcp {services['partner/probe'][4]} 80", True),
+        ("acme-1", "dns", f"udp {pods['kube-system-2'][4]} {world.DNS}", True),
+        ("acme-1", "world", f"tcp {world.WORLD[4]} {port}", True),
+        ("loose-1", "peer", f"tcp {pods['loose-2'][4]} {port}", True),
+        ("acme-1", "other", f"tcp {pods['umbrella-2'][4]} {port}", False),
+        ("acme-1", "other-here", f"tcp {pods['umbrella-1'][4]} {port}", False),
+        ("acme-1", "other-port", f"tcp {node} {world.NODE_PORTS['umbrella']}", False),
+        ("umbrella-1", "other6", f"tcp {pods['acme-2'][6]} {port}", False),
+        ("loose-1", "other", f"tcp {pods['acme-2'][4]} {port}", False),
+        ("world", "other", f"tcp {pods['acme-1'][4]} {port}", False)]
+
+
+def ask(listed, order):
+    orders = {}
+    for prober, *rest in listed:
+        orders.setdefault(prober, []).append(order(*rest))
+    answers = {name: iter(said) for name, said in matrix.ask_all(orders).items()}
+    return [next(answers[prober]) for prober, *_ in listed]
+
+
+def during(title, addresses, disturb):
+    """Runs `disturb` while the flows do. Prints what became of them; returns how many went wrong."""
+    listed = flows(addresses)
+    start = time.monotonic()
+    ask(listed, lambda name, order, _: f"flow {name} {order} {PAUSE_MS}")
+    try:
+        said = disturb() or ""
+    finally:
+        reports = ask(listed, lambda name, _order, _may: f"end {name}")
+    wrong, passed, refused, leaked, dropped, gap = 0, 0, 0, 0, 0, 0
+    for (prober, name, _, may), report in zip(listed, reports):
+        attempts, answered, failed, longest_ms, last = report.split()
+        if may:
+            passed, dropped, gap = passed + int(answered), dropped + int(failed), max(gap, int(longest_ms))
+        else:
+            refused, leaked = refused + int(failed), leaked + int(answered)
+        if int(attempts) == 0 or (int(failed) if may else int(answered)):
+            wrong += 1
+            print(f"  WRONG: {prober} {name}: {attempts} attempts, {answered} answered, {failed} failed, {last}")
+    print(f"{title}: {time.monotonic() - start:.0f} s; {passed} passed, {dropped} wrongly dropped (longest gap "
+          f"{gap} ms); {refused} refused, {leaked} leaked. {said}", flush=True)
+    return wrong
+
+
+def kill_agents(times):
+    """On both nodes, with KILL, each time as soon as one runs again."""
+    killed = 0
+    for _ in range(times):
+        for node in world.NODES:
+            cluster.node(node, "until p=$(pgrep -x partywalld); do sleep 0.2; done; kill -9 $p")
+            killed += 1
+    return f"{killed} agents killed"
+
+
+def upgrade():
+    release.upgrade("--set", "logLevel=debug")
+    return "helm upgrade, a new configuration on every node"
+
+
+def without_api_server(seconds):
+    """An agent is killed meanwhile: the next one has what the last one saved."""
+    cluster.run(cluster.TOOL, "stop", "apiserver")
+    try:
+        cluster.node(1, "kill -9 $(pgrep -x partywalld)")
+        time.sleep(seconds)
+    finally:
+        cluster.run(cluster.TOOL, "start", "apiserver")
+    cluster.wait_until(lambda: ready() == "ok", 120, "the API server is back")
+    return f"API server stopped for {seconds} s, an agent killed meanwhile"
+
+
+def ready():
+    try:
+        return cluster.kubectl("get", "--raw", "/readyz")
+    except cluster.Failed:
+        return ""
+
+
+def change_tier():
+    for rate in ("900Mbit", "800Mbit", "700Mbit"):
+        limits = '{"spec": {"limits": {"egress": {"ceiling": "%s"}, "ingress": {"ceiling": "%s"}}}}' % (rate, rate)
+        cluster.kubectl("patch", "tier", "standard", "--type=merge", "-p", limits)
+        release.wait_realised()
+    cluster.kubectl("patch", "tier", "standard", "--type=merge", "-p", '{"spec": {"limits": null}}')
+    return "the tier changed four times"
+
+
+def churn(pods):
+    """So many pods of two tenants come and go, half of them at a time; addresses are used again at once."""
+    half = pods // 2
+    names = [(tenant, f"churn-{tenant}-{i}") for i in range(half // 2) for tenant in ("acme", "umbrella")]
+    for _ in range(2):
+        cluster.apply(*(world.pod(tenant, name, 1 + i % 2) for i, (tenant, name) in enumerate(names)))
+        for tenant in ("acme", "umbrella"):
+            chosen = [name for owner, name in names if owner == tenant]
+            cluster.kubectl("wait", "-n", tenant, "--for=condition=Ready", "--timeout=900s",
+                            *(f"pod/{name}" for name in chosen))
+            cluster.kubectl("delete", "pod", "-n", tenant, *chosen)
+    return f"{2 * len(names)} pods made and deleted"
+
+
+def relabel(addresses):
+    """loose becomes umbrella's, and nobody's again. Returns how many steps came out wrong."""
+    target, other = addresses.pods["umbrella-2"][4], addresses.pods["kube-system-2"][4]
+    wrong = 0
+    for label, steps in (("tenant=umbrella", ((target, True), (other, False))),
+                         ("tenant-", ((target, False), (other, True)))):
+        cluster.kubectl("label", "namespace", "loose", label)
+        start = time.monotonic()
+        for address, may in steps:
+            def as_wanted(address=address, may=may):
+                said = world.prober("loose-1", 1).ask([f"tcp {address} {world.PORT}"])[0]
+                return said.startswith("open ") == may
+            try:
+                cluster.wait_until(as_wanted, 30, label)
+                print(f"namespace loose, {label}: {address} {'open' if may else 'closed'} after "
+                      f"{time.monotonic() - start:.1f} s", flush=True)
+            except cluster.Failed:
+                print(f"  WRONG: namespace loose, {label}: {address} is not {'open' if may else 'closed'}", flush=True)
+                wrong += 1
+    return wrong

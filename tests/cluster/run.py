@@ -1,0 +1,117 @@
+# tests/cluster/run.py: the chart and the image on the test cluster: who reaches whom before, after and once it is gone,
+# and with traffic while all kinds of things happen. Usage: run.py [--only PART]... [--churn PODS] [--kills N]
+import argparse
+import subprocess
+import sys
+import time
+
+import cells
+import cluster
+import disturbed
+import matrix
+import release
+import world
+
+PARTS = ("before", "installed", "after", "disturbed", "uninstalled")
+# A source address that is not the pod's own is no business of a tenant's as long as there is none.
+NOT_JUDGED = None
+
+
+def say(text):
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def settle():
+    """The residents, all of them ready."""
+    cluster.apply(*world.residents())
+    for namespace in world.NAMESPACES:
+        cluster.kubectl("wait", "pods", "-n", namespace, "-l", "pod", "--for=condition=Ready", "--timeout=240s")
+    return world.Addresses()
+
+
+def world_outside():
+    """A prober on this machine, in the cluster's network namespace, which is no node."""
+    folder = cluster.FOLDER / "world"
+    folder.mkdir(exist_ok=True)
+    program = cluster.ROOT / "build/release/bin/partywall-probe"
+    return subprocess.Popen([cluster.TOOL, "run", str(program), "orders", str(folder), "world", str(world.PORT)])
+
+
+def try_matrix(title, addresses, wanted):
+    listed = cells.all_cells(addresses)
+    # A frame goes to the neighbour that the pod's kernel has found.
+    world.prober("acme-1", 1).ask([f"tcp {world.WORLD[4]} {world.PORT}"])
+    return matrix.print_table(title, listed, matrix.try_all(listed, wanted), wanted)
+
+
+def before(addresses, _):
+    return try_matrix("before the installation", addresses, lambda cell: cells.OPEN)
+
+
+def installed(addresses, _):
+    say("helm install")
+    start = time.monotonic()
+    release.install()
+    say(f"every agent is ready after {time.monotonic() - start:.0f} s; memory on node 1: {release.memory_mib(1):.0f} MiB")
+    return try_matrix("installed, no tenant yet", addresses,
+                      lambda cell: NOT_JUDGED if "spoofed" in cell.way else cells.OPEN)
+
+
+def after(addresses, _):
+    start = time.monotonic()
+    print(release.apply_policy())
+    say(f"all tenants are realised {time.monotonic() - start:.1f} s after they were written")
+    return try_matrix("tenants in force", addresses, lambda cell: cell.expected)
+
+
+def under_traffic(addresses, options):
+    wrong = disturbed.during("nothing happens", addresses, lambda: time.sleep(10))
+    wrong += disturbed.during("agents killed", addresses, lambda: disturbed.kill_agents(options.kills))
+    cluster.kubectl("rollout", "status", "-n", release.NAMESPACE, "daemonset", "--timeout=300s")
+    wrong += disturbed.during("rolling upgrade", addresses, disturbed.upgrade)
+    wrong += disturbed.during("no API server", addresses, lambda: disturbed.without_api_server(60))
+    cluster.kubectl("rollout", "status", "-n", release.NAMESPACE, "daemonset", "--timeout=300s")
+    wrong += disturbed.during("tier changed", addresses, disturbed.change_tier)
+    wrong += disturbed.during("pods churn", addresses, lambda: disturbed.churn(options.churn))
+    wrong += disturbed.relabel(addresses)
+    return wrong + try_matrix("after all that", addresses, lambda cell: cell.expected)
+
+
+def uninstalled(addresses, _):
+    cluster.kubectl("delete", "tenants", "--all")
+    cluster.kubectl("delete", "tiers", "--all")
+    say("helm uninstall")
+    release.uninstall()
+    left = [f"node {node}: {line}" for node in world.NODES for line in release.left_on(node)]
+    for line in left:
+        print(f"  WRONG: left: {line}")
+    return len(left) + try_matrix("after helm uninstall", addresses, lambda cell: cells.OPEN)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", action="append", choices=PARTS)
+    parser.add_argument("--churn", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=100)
+    options = parser.parse_args()
+    outside = world_outside()
+    wrong = 0
+    try:
+        say("pods of every kind on both nodes")
+        addresses = settle()
+        steps = dict(zip(PARTS, (before, installed, after, under_traffic, uninstalled)))
+        for part in options.only or PARTS:
+            say(part)
+            wrong += steps[part](addresses, options)
+    except cluster.Failed as failure:
+        print(f"FAILED: {failure}")
+        wrong += 1
+    finally:
+        outside.terminate()
+        outside.wait()
+    say(f"{wrong} wrong" if wrong else "all as it should be")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+# tests/cluster/world.py: who lives in the cluster: tenants, those whom no tenant claims, infrastructure, the world
+# outside; a pod of each on both nodes, and their Services. Objects as data; asks nobody anything.
+import cluster
+
+PORT, DNS, NODE_PORT = 8080, 53, 30080
+IMAGE = "localhost/partywall:" + next(
+    line.split()[2] for line in (cluster.ROOT / "CMakeLists.txt").read_text().splitlines()
+    if line.startswith("project(partywall VERSION"))
+# Outside of the cluster; tools/lib/cluster_control.sh gives them to the machine that the nodes' way out leads to.
+WORLD = {4: "203.0.113.1", 6: "2001:db8:113::1"}
+NODES = {1: {4: "10.77.0.2", 6: "fd77::2"}, 2: {4: "10.77.0.3", 6: "fd77::3"}}
+
+# Namespace -> its tenant; None = nobody claims it.
+NAMESPACES = {"acme": "acme", "umbrella": "umbrella", "partner": "partner", "loose": None, "kube-system": None}
+NODE_PORTS = {name: NODE_PORT + i for i, name in enumerate(NAMESPACES)}
+
+
+def pod(namespace, name, node, *, host_network=False, ports=(PORT, DNS), labels=None):
+    """A prober, whose orders come from the node's folder pods/NAME."""
+    return {
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": "probe", "pod": name, **(labels or {})}},
+        "spec": {
+            "nodeName": f"node{node}", "hostNetwork": host_network, "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False, "tolerations": [{"operator": "Exists"}],
+            "containers": [{
+                "name": "probe", "image": IMAGE, "imagePullPolicy": "Never",
+                "command": ["/usr/bin/partywall-probe", "orders", "/control", name, *map(str, ports)],
+                # What containers usually have; NET_RAW is among it.
+                "volumeMounts": [{"name": "control", "mountPath": "/control"}]}],
+            "volumes": [{"name": "control",
+                         "hostPath": {"path": f"/run/state/pods/{name}", "type": "DirectoryOrCreate"}}]}}
+
+
+def service(namespace, name, selector, node_port=None):
+    return {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
+        "spec": {"type": "NodePort" if node_port else "ClusterIP", "ipFamilyPolicy": "RequireDualStack",
+                 "selector": selector, "ports": [
+                     {"name": "web", "port": 80, "targetPort": PORT,
+                      **({"nodePort": node_port} if node_port else {})},
+                     {"name": "dns", "port": DNS, "targetPort": DNS, "protocol": "TCP"}]}}
+
+
+def namespace_object(name, tenant):
+    return {"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"tenant": tenant} if tenant else {}}}
+
+
+def residents():
+    """Namespaces, pods and Services, to be there before Partywall is."""
+    objects = [namespace_object(name, tenant) for name, tenant in NAMESPACES.items() if name != "kube-system"]
+    for name in NAMESPACES:
+        objects += [pod(name, f"{name}-{node}", node) for node in NODES]
+        objects.append(service(name, "probe", {"app": "probe"}, NODE_PORTS[name]))
+    objects.append(pod("acme", "acme-host", 1, host_network=True, ports=(18080,), labels={"app": "host"}))
+    objects.append(service("acme", "mirror", {"pod": "acme-1"}, NODE_PORT + 20))
+    return objects
+
+
+def policy():
+    """A tier, and the tenants. acme may open partner's port, and nobody else anything."""
+    def document(kind, name, spec):
+        return {"apiVersion": "partywall.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+    def tenant(name, **network):
+        return document("Tenant", name, {
+            "tier": "standard", "mode": "enforce", "members": [{"namespaces": {"matchLabels": {"tenant": name}}}],
+            **({"network": network} if network else {})})
+
+    ports = [{"protocol": "TCP", "port": PORT}, {"protocol": "UDP", "port": PORT}]
+    return [
+        document("Tier", "standard", {}),
+        tenant("acme", egress=[{"to": [{"tenant": "partner"}], "ports": ports},
+                               {"to": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]}]),
+        tenant("partner", ingress=[{"from": [{"tenant": "acme"}], "ports": ports}]),
+        tenant("umbrella")]
+
+
+class Addresses:
+    """Where everything is, by family 4 or 6."""
+
+    def __init__(self):
+        self.pods, self.services = {}, {}
+        for item in cluster.get("pods", "-A", "-l", "pod")["items"]:
+            self.pods[item["metadata"]["name"]] = by_family(x["ip"] for x in item["status"]["podIPs"])
+        for item in cluster.get("services", "-A")["items"]:
+            place = f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+            self.services[place] = by_family(item["spec"]["clusterIPs"])
+
+
+def by_family(addresses):
+    return {6 if ":" in address else 4: address for address in addresses}
+
+
+def prober(name, node):
+    return cluster.Prober(cluster.FOLDER / f"node{node}" / "pods" / name)
