@@ -26,6 +26,7 @@ JSON = r"nlohmann/json(_fwd)?\.hpp"
 CLI = r"CLI/[A-Za-z]+\.hpp"
 METRICS = r"prometheus/[a-z_/]+\.h"
 LOOP = r"event2/[a-z_]+\.h"
+CURL = r"curl/curl\.h"
 SYSTEMD = r"systemd/sd-daemon\.h"
 YAML = r"yaml\.h"
 
@@ -45,6 +46,10 @@ TABLE = {
     "agent/source/": (
         rf"agent/source/.*|agent/policy/.*|{PLAIN_MAPS}",
         rf"{LIBC}|{FMT}|{LOOP}",
+    ),
+    "agent/source/kubernetes/": (
+        rf"agent/source/.*|agent/policy/.*|agent/observe/loop\.h|agent/version\.h|{PLAIN_MAPS}",
+        rf"{LIBC}|{FMT}|{LOOP}|{JSON}|{CURL}",
     ),
     "agent/kernel/": (
         r"agent/kernel/.*|agent/policy/.*|agent/source/cgroup_tree\.h|maps/.*|"
@@ -132,6 +137,8 @@ class IncludesTest(unittest.TestCase):
             ("agent/policy/compile.cc", '#include "agent/kernel/features.h"'),
             ("agent/source/folder.cc", '  #  include "maps/typed_map.h"'),
             ("agent/source/folder.cc", "#include <bpf/libbpf.h>"),
+            ("agent/source/folder.cc", "#include <curl/curl.h>"),
+            ("agent/source/kubernetes/reflector.cc", '#include "agent/observe/metrics.h"'),
             ("agent/kernel/links.cc", '#include "agent/observe/metrics.h"'),
             ("agent/kernel/links.cc", '#include "agent/source/policy_folder.h"'),
             ("agent/observe/metrics.cc", "#include <bpf/bpf.h>"),
@@ -152,6 +159,7 @@ class IncludesTest(unittest.TestCase):
         for path, line in (
             ("agent/policy/parse.cc", "#include <yaml.h>"),
             ("agent/policy/parse.cc", "#include <charconv>"),
+            ("agent/source/kubernetes/curl_loop.h", "#include <curl/curl.h>"),
             ("agent/kernel/links.cc", "#include <bpf/bpf.h>"),
             ("agent/kernel/objects.h", '#include "bpf/packets.skel.h"'),
             ("bpf/packets.bpf.c", "#include <linux/bpf.h>"),
