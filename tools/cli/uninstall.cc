@@ -3,10 +3,15 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "agent/kernel/uninstall.h"
+#include "agent/source/kubernetes/daemon_set.h"
 #include "tools/cli/verbs.h"
 
 namespace partywall::cli {
@@ -50,6 +55,40 @@ void stay() {
   sigwait(&signals, &number);
 }
 
+// Reads the whole of a small file.
+Result<std::string> text_of(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+
+  text << file.rdbuf();
+  if (!file) return Error(fmt::format("read {}: {}", path, strerror(errno)), errno);
+  return text.str();
+}
+
+struct Nodes {
+  std::string daemon_set;  // empty = this node only
+  std::string patch_file;
+  int timeout_s = 300;
+};
+
+// On every node of the cluster, by way of the DaemonSet.
+void uninstall_nodes(const Nodes& nodes, Session& session) {
+  auto name = kubernetes::parse_daemon_set_name(nodes.daemon_set);
+  if (!name) return session.broken(std::move(name.error()).within("uninstall"));
+  auto patch = text_of(nodes.patch_file);
+  if (!patch) return session.broken(std::move(patch.error()).within("uninstall"));
+  auto access = kubernetes::in_cluster_access();
+  if (!access) return session.broken(std::move(access.error()).within("uninstall"));
+  auto done =
+      kubernetes::roll_out(*access, *name, *patch, std::chrono::seconds(nodes.timeout_s));
+
+  if (!done)
+    return session.broken(
+        std::move(done.error()).within("uninstall: DaemonSet " + nodes.daemon_set));
+  print(fmt::format("{}: nothing is installed any more on its {} nodes\n", nodes.daemon_set,
+                    *done));
+}
+
 void uninstall(bool yes, Session& session) {
   if (!yes && isatty(STDIN_FILENO) && !confirmed(session)) {
     session.note("uninstall: nothing was removed");
@@ -85,7 +124,22 @@ void add_uninstall(CLI::App& app, Session& session) {
   verb->add_flag("--check", *only_check, "Only say whether anything is left; 1 when it is")
       ->excludes("--yes");
   verb->add_flag("--stay", *then_stay, "Once done, wait for a signal: for a container");
-  verb->callback([yes, only_check, then_stay, &session] {
+
+  auto nodes = std::make_shared<Nodes>();
+  CLI::Option* patch =
+      verb->add_option(
+              "--patch", nodes->patch_file,
+              "File with the change of the DaemonSet, a JSON merge patch; the chart has one")
+          ->type_name("FILE");
+
+  verb->add_option("--daemonset", nodes->daemon_set,
+                   "NAMESPACE/NAME: on all its nodes, from a pod of that cluster")
+      ->needs(patch);
+  verb->add_option("--timeout", nodes->timeout_s, "Seconds for all nodes together")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  verb->callback([yes, only_check, then_stay, nodes, &session] {
+    if (!nodes->daemon_set.empty()) return uninstall_nodes(*nodes, session);
     if (*only_check) return check(session);
     uninstall(*yes, session);
     if (*then_stay && session.exit == 0) stay();
