@@ -153,7 +153,10 @@ class ApiServer:
         except urllib.error.HTTPError as error:
             with error:
                 status, text = error.code, error.read().decode()
-        return status, text if raw else json.loads(text)
+        if raw:
+            return status, text
+        # Of a path that is not served the answer is plain text.
+        return status, json.loads(text) if text.startswith("{") else {"message": text.strip()}
 
     def get(self, path, token=ADMIN):
         return self.call("GET", path, token=token)
