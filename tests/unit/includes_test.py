@@ -27,6 +27,7 @@ CLI = r"CLI/[A-Za-z]+\.hpp"
 METRICS = r"prometheus/[a-z_/]+\.h"
 LOOP = r"event2/[a-z_]+\.h"
 CURL = r"curl/curl\.h"
+CRYPTO = r"openssl/evp\.h"
 SYSTEMD = r"systemd/sd-daemon\.h"
 YAML = r"yaml\.h"
 
@@ -49,7 +50,7 @@ TABLE = {
     ),
     "agent/source/kubernetes/": (
         rf"agent/source/.*|agent/policy/.*|agent/observe/loop\.h|agent/version\.h|{PLAIN_MAPS}",
-        rf"{LIBC}|{FMT}|{LOOP}|{JSON}|{CURL}",
+        rf"{LIBC}|{FMT}|{LOOP}|{JSON}|{CURL}|{CRYPTO}",
     ),
     "agent/kernel/": (
         r"agent/kernel/.*|agent/policy/.*|agent/source/cgroup_tree\.h|maps/.*|"

@@ -160,6 +160,26 @@ std::string ApiReply::problem() const {
                          : one_line(fmt::format("HTTP {}: {}", status, message));
 }
 
+std::string_view kind_of(const ApiReply& reply) {
+  switch (reply.failure) {
+    case ApiReply::Failure::kConnection:
+      return "connection";
+    case ApiReply::Failure::kTimeout:
+      return "timeout";
+    case ApiReply::Failure::kTooLarge:
+      return "too_large";
+    case ApiReply::Failure::kTls:
+      return "tls";
+    case ApiReply::Failure::kCredentials:
+      return "credentials";
+    case ApiReply::Failure::kNone:
+      break;
+  }
+  if (reply.status == 401 || reply.status == 403) return "forbidden";
+  if (reply.status == 410) return "expired";
+  return reply.status == 429 ? "throttled" : "status";
+}
+
 // What is under way. Works the calls off outside of libcurl's callbacks, so that handlers may
 // begin and end any of them.
 class ApiClient::Room {

@@ -42,6 +42,10 @@ struct ApiReply {
   std::string problem() const;
 };
 
+// What sort of failure it is, for metrics: connection, timeout, tls, credentials, forbidden,
+// throttled, expired, too_large, status (any other).
+std::string_view kind_of(const ApiReply& reply);
+
 // A stream's handlers; they may end any call.
 struct ApiStream {
   std::function<void()> on_open = {};  // the head has come, with a status of 2xx

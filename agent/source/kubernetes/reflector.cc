@@ -39,26 +39,6 @@ bool is_older(const std::string& one, const std::string& other) {
   return one.size() != other.size() ? one.size() < other.size() : one < other;
 }
 
-std::string_view kind_of(const ApiReply& reply) {
-  switch (reply.failure) {
-    case ApiReply::Failure::kConnection:
-      return "connection";
-    case ApiReply::Failure::kTimeout:
-      return "timeout";
-    case ApiReply::Failure::kTooLarge:
-      return "too_large";
-    case ApiReply::Failure::kTls:
-      return "tls";
-    case ApiReply::Failure::kCredentials:
-      return "credentials";
-    case ApiReply::Failure::kNone:
-      break;
-  }
-  if (reply.status == 401 || reply.status == 403) return "forbidden";
-  if (reply.status == 410) return "expired";
-  return reply.status == 429 ? "throttled" : "status";
-}
-
 std::string accept_of(const Selection& selection, std::string_view kind) {
   if (!selection.metadata_only) return "application/json";
   return fmt::format("application/json;as={};g=meta.k8s.io;v=v1", kind);

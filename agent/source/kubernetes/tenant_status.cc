@@ -1,0 +1,164 @@
+// agent/source/kubernetes/tenant_status.cc: counts nodes and pods, and says who lags.
+#include "agent/source/kubernetes/tenant_status.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "agent/source/kubernetes/conditions.h"
+#include "agent/source/kubernetes/json_fields.h"
+
+namespace partywall::kubernetes {
+namespace {
+
+using nlohmann::json;
+
+// What the nodes say of one tenant.
+struct Counted {
+  int64_t total = 0;
+  int64_t realised = 0;
+  int64_t pods = 0;
+  std::vector<json> lagging;
+  std::vector<std::string> degraded;  // "node-1: why"
+};
+
+const json& condition_of(const json& object, const std::string& type) {
+  static const json kNone;
+  const json* all = find(object, {"conditions"});
+
+  if (all && all->is_array())
+    for (const json& one : *all)
+      if (text_at(one, {"type"}) == type) return one;
+  return kNone;
+}
+
+bool holds(const json& condition) { return text_at(condition, {"status"}) == "True"; }
+
+const Judgement& judgement_of(const std::string& name,
+                              const std::map<std::string, Judgement>& judgements) {
+  static const Judgement kGood;
+  auto found = judgements.find(name);
+
+  return found == judgements.end() ? kGood : found->second;
+}
+
+void count(const json& tenant_node, int64_t generation, Counted& counted) {
+  const std::string& node = text_at(tenant_node, {"node"});
+  int64_t observed = number_at(tenant_node, {"observedGeneration"});
+  const json& realised = condition_of(tenant_node, "Realised");
+  const json& degraded = condition_of(tenant_node, "Degraded");
+
+  ++counted.total;
+  counted.pods += number_at(tenant_node, {"pods"});
+  if (holds(degraded))
+    counted.degraded.push_back(fmt::format("{}: {}", node, text_at(degraded, {"message"})));
+  if (observed >= generation && holds(realised)) {
+    ++counted.realised;
+    return;
+  }
+  if (observed < generation && (realised.is_null() || holds(realised)))
+    counted.lagging.push_back(
+        {{"node", node},
+         {"reason", "OldGeneration"},
+         {"message", fmt::format("enforces generation {}, not {}", observed, generation)}});
+  else
+    counted.lagging.push_back(
+        {{"node", node},
+         {"reason", realised.is_null() ? "Unknown" : text_at(realised, {"reason"})},
+         {"message", text_at(realised, {"message"})}});
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+
+  for (size_t i = 0; i < parts.size() && i < kMaxLagging; ++i)
+    text += (i ? "; " : "") + parts[i];
+  if (parts.size() > kMaxLagging)
+    text += fmt::format("; and {} more", parts.size() - kMaxLagging);
+  return text;
+}
+
+json accepted(const Judgement& judgement) {
+  return judgement.refused.empty() ? condition("Accepted", true, "Valid", "")
+                                   : condition("Accepted", false, "Invalid", judgement.refused);
+}
+
+json realised(const Counted& counted, const Judgement& judgement) {
+  if (!judgement.refused.empty())
+    return condition("Realised", false, "NotAccepted",
+                     "the last accepted generation stays in force");
+  if (counted.total == 0)
+    return condition("Realised", true, "NoPods", "no node has pods of this tenant");
+  if (counted.realised == counted.total)
+    return condition("Realised", true, "AllNodes",
+                     fmt::format("{} of {} nodes enforce it", counted.realised, counted.total));
+  return condition(
+      "Realised", false, "NodesLag",
+      fmt::format("{} of {} nodes enforce it; see lagging", counted.realised, counted.total));
+}
+
+json with_generation(json conditions, int64_t generation) {
+  for (json& one : conditions) one["observedGeneration"] = generation;
+  return conditions;
+}
+
+}  // namespace
+
+std::map<std::string, json> tenant_statuses(
+    const ObjectsByName& tenants, const ObjectsByName& tenant_nodes,
+    const std::set<std::string>& nodes, const std::map<std::string, Judgement>& judgements) {
+  std::map<std::string, Counted> counts;
+  std::map<std::string, json> statuses;
+
+  for (const auto& [name, tenant_node] : tenant_nodes) {
+    auto tenant = tenants.find(text_at(tenant_node, {"tenant"}));
+
+    if (tenant == tenants.end() || !nodes.count(text_at(tenant_node, {"node"}))) continue;
+    count(tenant_node, number_at(tenant->second, {"metadata", "generation"}),
+          counts[tenant->first]);
+  }
+  for (const auto& [name, tenant] : tenants) {
+    Counted& counted = counts[name];
+    const Judgement& judgement = judgement_of(name, judgements);
+    int64_t generation = number_at(tenant, {"metadata", "generation"});
+    json conditions = json::array(
+        {accepted(judgement), realised(counted, judgement),
+         counted.degraded.empty()
+             ? condition("Degraded", false, "AsSpecified", "")
+             : condition("Degraded", true, "NodesDegraded", joined(counted.degraded)),
+         judgement.conflict.empty()
+             ? condition("Conflict", false, "NoConflict", "")
+             : condition("Conflict", true, "NamespaceClaimedTwice", judgement.conflict)});
+
+    if (counted.lagging.size() > kMaxLagging) counted.lagging.resize(kMaxLagging);
+    statuses[name] = {{"observedGeneration", generation},
+                      {"summary", fmt::format("{}/{}", counted.realised, counted.total)},
+                      {"nodesTotal", counted.total},
+                      {"nodesRealised", counted.realised},
+                      {"pods", counted.pods},
+                      {"lagging", counted.lagging},
+                      {"conditions", with_generation(std::move(conditions), generation)}};
+  }
+  return statuses;
+}
+
+std::map<std::string, json> tier_statuses(const ObjectsByName& tiers,
+                                          const ObjectsByName& tenants,
+                                          const std::map<std::string, Judgement>& judgements) {
+  std::map<std::string, int64_t> counts;
+  std::map<std::string, json> statuses;
+
+  for (const auto& [name, tenant] : tenants) ++counts[text_at(tenant, {"spec", "tier"})];
+  for (const auto& [name, tier] : tiers) {
+    int64_t generation = number_at(tier, {"metadata", "generation"});
+
+    statuses[name] = {
+        {"observedGeneration", generation},
+        {"tenants", counts[name]},
+        {"conditions",
+         with_generation(json::array({accepted(judgement_of(name, judgements))}), generation)}};
+  }
+  return statuses;
+}
+
+}  // namespace partywall::kubernetes
