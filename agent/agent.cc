@@ -31,6 +31,8 @@ using observe::Metric;
 using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLookAfterEvery(2);
+// How long a start waits for the API server before it makes do with the last good policy.
+constexpr std::chrono::seconds kClusterPatience(20);
 constexpr size_t kMostProblemsLogged = 20;
 constexpr size_t kMostProblemsKept = 100;
 
@@ -63,9 +65,8 @@ kernel::EdgeOptions edge_options(const Options& options) {
       .names = {},
       .mark_mask = options.edge_mark_mask,
       .order = options.edge_order == "last" ? kernel::TcOrder::kLast : kernel::TcOrder::kFirst};
-  std::istringstream names(options.edge_interfaces);
 
-  for (std::string name; std::getline(names, name, ',');) edge.names.push_back(name);
+  edge.names = split_list(options.edge_interfaces);
   return edge;
 }
 
@@ -123,10 +124,11 @@ Result<void> Agent::set_up() {
   if (!mount) return std::move(mount.error());
   mount_ = *mount;
 
-  auto folder = source::PolicyFolder::open(options_.policy_dir);
+  auto loop = observe::Loop::make();
 
-  if (!folder) return std::move(folder.error());
-  folder_ = std::make_unique<source::PolicyFolder>(std::move(*folder));
+  if (!loop) return std::move(loop.error());
+  loop_ = std::move(*loop);
+  if (auto opened = open_source(); !opened) return opened;
 
   auto datapath = kernel::Datapath::open({.pin_root = options_.bpffs,
                                           .cgroup_mount = *mount,
@@ -163,16 +165,96 @@ Result<void> Agent::read_config() {
                 fmt::join(lines_of(parsed.problems), "\n  "));
   config_text_ = std::move(*text);
   infrastructure_ = std::move(parsed.entries);
+  lane_services_ = std::move(parsed.services);
   return {};
+}
+
+Result<void> Agent::open_source() {
+  if (options_.kubernetes) return open_cluster();
+  if (options_.cgroup_root == "auto")
+    return fail("--cgroup-root auto goes with --kubernetes: name the managed root");
+  if (!lane_services_.empty())
+    return fail("infrastructure {} names a service: that goes with --kubernetes",
+                lane_services_.front().name);
+
+  auto folder = source::PolicyFolder::open(options_.policy_dir);
+
+  if (!folder) return std::move(folder.error());
+  folder_ = std::make_unique<source::PolicyFolder>(std::move(*folder));
+  return {};
+}
+
+Result<void> Agent::open_cluster() {
+  if (options_.cgroup_root == "auto")
+    for (const char* root : {"/kubepods", "/kubepods.slice"})
+      if (std::filesystem::is_directory(mount_ + root)) options_.cgroup_root = root;
+  if (options_.cgroup_root == "auto")
+    return fail(
+        "there is neither {0}/kubepods nor {0}/kubepods.slice: no kubelet runs here, or "
+        "with another --cgroup-root; name it",
+        mount_);
+
+  auto access = options_.kubeconfig.empty()
+                    ? kubernetes::in_cluster_access()
+                    : kubernetes::kubeconfig_access(options_.kubeconfig);
+
+  if (!access) return std::move(access.error());
+
+  auto spaces = split_list(options_.infrastructure_namespaces);
+  kubernetes::ClusterOptions cluster{
+      .node = options_.node,
+      .cgroup_root = options_.cgroup_root,
+      .pod_ranges = split_list(options_.cluster_cidrs),
+      .service_ranges = split_list(options_.service_cidrs),
+      .infrastructure_namespaces = {spaces.begin(), spaces.end()},
+      .offers = split_list(options_.infrastructure_offers),
+      .reaches = split_list(options_.infrastructure_reaches),
+      .lane = lane_services_,
+      .deny_unassigned = options_.unassigned_namespaces == "deny"};
+
+  if (!options_.space.empty()) cluster.infrastructure_namespaces.insert(options_.space);
+
+  auto source = kubernetes::KubernetesSource::open(
+      *loop_, {std::move(*access), std::move(cluster), options_.space}, [this] {
+        cluster_changed_ = true;
+        if (is_running_)
+          reload("the cluster changed");
+        else
+          loop_->stop();  // wait_for_cluster()
+      });
+
+  if (!source) return std::move(source.error());
+  cluster_ = std::move(*source);
+  return {};
+}
+
+// Until the API server has told everything once, or has had its time.
+void Agent::wait_for_cluster() {
+  kubernetes::Timer patience(loop_->base(), [this] { loop_->stop(); });
+
+  patience.after(kClusterPatience);
+  loop_->run();
+  if (!cluster_->synced())
+    spdlog::warn("the API server has not told everything within {} s; missing: {}",
+                 kClusterPatience.count(), cluster_->missing());
+}
+
+policy::ParsedPolicy Agent::read_policy() {
+  if (folder_) return folder_->read(infrastructure_, options_.cgroup_root);
+  cluster_changed_ = false;
+  return cluster_->read(infrastructure_, options_.cgroup_root);
+}
+
+std::vector<source::PolicySource> Agent::policy_sources() const {
+  return folder_ ? folder_->sources() : cluster_->sources();
+}
+
+std::string Agent::source_name() const {
+  return folder_ ? options_.policy_dir : "what the API server has";
 }
 
 // Opens what others read. Nobody is answered before run().
 Result<void> Agent::serve() {
-  auto loop = observe::Loop::make();
-
-  if (!loop) return std::move(loop.error());
-  loop_ = std::move(*loop);
-
   auto events = observe::EventLog::open(
       {.pin_root = options_.bpffs, .sink = options_.events, .node = options_.node}, metrics_);
 
@@ -208,17 +290,25 @@ Result<void> Agent::serve() {
 }
 
 Result<void> Agent::enforce_first() {
-  auto parsed = folder_->read(infrastructure_, options_.cgroup_root);
-  std::vector<std::string> problems = lines_of(parsed.problems);
+  if (cluster_) wait_for_cluster();
 
-  if (problems.empty()) {
-    auto done = enforce("start", std::move(parsed));
+  std::vector<std::string> problems;
 
-    if (done) {
-      remember(folder_->sources());
-      return {};
+  if (folder_ || cluster_->synced()) {
+    auto parsed = read_policy();
+
+    problems = lines_of(parsed.problems);
+    if (problems.empty()) {
+      auto done = enforce("start", std::move(parsed));
+
+      if (done) {
+        remember(policy_sources());
+        return {};
+      }
+      problems.push_back(done.error().message());
     }
-    problems.push_back(done.error().message());
+  } else {
+    problems.push_back("the API server does not tell: " + cluster_->missing());
   }
   refuse(std::move(problems));
 
@@ -241,9 +331,9 @@ Result<void> Agent::enforce_first() {
     return {};
   }
   return fail(
-      "nothing is enforced: {} cannot be used, and there is no last good policy; "
-      "correct it (partywall check {})",
-      options_.policy_dir, options_.policy_dir);
+      "nothing is enforced: {} cannot be used, and there is no last good policy; {}",
+      source_name(),
+      folder_ ? "correct it (partywall check " + options_.policy_dir + ")" : problems_.front());
 }
 
 // Policy -> image -> kernel, all of it or nothing.
@@ -279,8 +369,8 @@ void Agent::refuse(std::vector<std::string> problems) {
   for (size_t i = 0; i < std::min(problems.size(), kMostProblemsLogged); i++)
     spdlog::error("policy: {}", problems[i]);
   if (problems.size() > kMostProblemsLogged)
-    spdlog::error("policy: and {} more; see partywall check {}",
-                  problems.size() - kMostProblemsLogged, options_.policy_dir);
+    spdlog::error("policy: and {} more{}", problems.size() - kMostProblemsLogged,
+                  folder_ ? "; see partywall check " + options_.policy_dir : "");
   problems_ = std::move(problems);
   metrics_.add(Metric::kPolicyReads, 1, {{"result", "refused"}});
 }
@@ -288,13 +378,14 @@ void Agent::refuse(std::vector<std::string> problems) {
 // Reads the folder again. Whatever is wrong with it, what is in force stays.
 void Agent::reload(const char* why) {
   auto start = steady_clock::now();
-  auto parsed = folder_->read(infrastructure_, options_.cgroup_root);
-  auto sources = folder_->sources();
+  auto parsed = read_policy();
+  auto sources = policy_sources();
   std::vector<std::string> problems = lines_of(parsed.problems);
 
   if (problems.empty() && problems_.empty() && sources == sources_) {
     spdlog::info("{}: the policy has not changed", why);
     metrics_.add(Metric::kPolicyReads, 1, {{"result", "unchanged"}});
+    if (cluster_) cluster_->report("");
     return;
   }
   if (problems.empty())
@@ -303,7 +394,8 @@ void Agent::reload(const char* why) {
   if (!problems.empty()) {
     refuse(std::move(problems));
     spdlog::error("{}: {} cannot be used; the last good policy, generation {}, stays in force",
-                  why, options_.policy_dir, datapath_->generation());
+                  why, source_name(), datapath_->generation());
+    if (cluster_) cluster_->report(problems_.front());
     return;
   }
   metrics_.observe(Metric::kPolicyApplySeconds, seconds_since(start));
@@ -315,6 +407,7 @@ void Agent::reload(const char* why) {
 // What is in force, for the next reading, the next start, and the CLI.
 void Agent::remember(std::vector<source::PolicySource> sources) {
   sources_ = std::move(sources);
+  if (cluster_) cluster_->report("");
   if (auto saved = last_good_.save(sources_, config_text_); !saved)
     spdlog::warn("copy the policy in force: {}", saved.error().message());
 }
@@ -409,6 +502,8 @@ void Agent::read_facts() {
     metrics_.set(Metric::kMapCapacity, number(capacity), {{"map", map}});
   }
 
+  if (cluster_) read_cluster_facts();
+
   const abi::health& health = datapath_->health();
 
   if (const kernel::Edges* edges = datapath_->edges()) {
@@ -426,6 +521,19 @@ void Agent::read_facts() {
                   {{"kind", "cgroup_change"}});
   metrics_.follow(Metric::kLosses, number(health.peers_full_total), {{"kind", "udp_peer"}});
   metrics_.follow(Metric::kLosses, number(health.syscalls_lost_total), {{"kind", "syscall"}});
+}
+
+void Agent::read_cluster_facts() {
+  auto facts = cluster_->facts();
+  auto number = [](auto value) { return static_cast<double>(value); };
+
+  metrics_.set(Metric::kKubernetesSynced, cluster_->synced());
+  metrics_.set(Metric::kKubernetesStale, facts.stale);
+  metrics_.set(Metric::kKubernetesLastContact, number(facts.since_last_word.count()) / 1000);
+  metrics_.follow(Metric::kKubernetesRequests, number(facts.requests));
+  metrics_.follow(Metric::kKubernetesEvents, number(facts.events));
+  metrics_.follow(Metric::kKubernetesBytes, number(facts.bytes));
+  metrics_.follow(Metric::kKubernetesErrors, number(facts.errors));
 }
 
 observe::Page Agent::metrics_page() {
@@ -450,7 +558,7 @@ std::string Agent::status() {
       {"started_at", fmt::format("{:%Y-%m-%dT%H:%M:%S}Z",
                                  fmt::gmtime(std::chrono::system_clock::to_time_t(started_)))},
       {"ready", is_ready()},
-      {"policy_dir", options_.policy_dir},
+      {"policy_dir", folder_ ? options_.policy_dir : ""},
       {"policy",
        {{"valid", problems_.empty()},
         {"generation", datapath_->generation()},
@@ -463,6 +571,17 @@ std::string Agent::status() {
                                                            : datapath_->syscalls_refused()},
       {"detached", detached_}};
 
+  if (cluster_) {
+    auto facts = cluster_->facts();
+
+    json["kubernetes"] = {
+        {"server", cluster_->server()},
+        {"synced", cluster_->synced()},
+        {"stale", facts.stale},
+        {"seconds_since_last_word", static_cast<double>(facts.since_last_word.count()) / 1000},
+        {"last_error", facts.last_error},
+        {"writes_statuses", facts.leads}};
+  }
   if (!trouble_.empty()) json["trouble"] = trouble_;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -473,7 +592,10 @@ void Agent::on_stop(const char* signal) {
       "counted. To end enforcement: partywall uninstall",
       signal, datapath_->generation());
   tell_systemd("STOPPING=1");
-  loop_->stop();
+  if (cluster_)
+    cluster_->stop([this] { loop_->stop(); });
+  else
+    loop_->stop();
 }
 
 void Agent::run() {
@@ -481,9 +603,11 @@ void Agent::run() {
     if (!result) spdlog::error("event loop: {}", result.error().message());
   };
 
-  added(loop_->on_readable(folder_->watch_fd(), [this] {
-    if (folder_->drain()) reload("the policy folder changed");
-  }));
+  is_running_ = true;
+  if (folder_)
+    added(loop_->on_readable(folder_->watch_fd(), [this] {
+      if (folder_->drain()) reload("the policy folder changed");
+    }));
   added(loop_->on_readable(datapath_->membership().poll_fd(), [this] { follow_cgroups(); }));
   if (const kernel::Edges* edges = datapath_->edges()) {
     follow_interfaces();
@@ -502,7 +626,8 @@ void Agent::run() {
   }));
 
   // What happened while everything was set up.
-  if (folder_->drain()) reload("the policy folder changed");
+  if (folder_ && folder_->drain()) reload("the policy folder changed");
+  if (cluster_changed_) reload("the cluster changed");
   malloc_trim(0);  // the first load leaves much behind
   spdlog::info("ready: enforcing at {}{}, metrics on {}", mount_, options_.cgroup_root,
                options_.metrics.empty() ? "no address" : options_.metrics);

@@ -17,6 +17,7 @@
 #include "agent/observe/self_metrics.h"
 #include "agent/observe/tenant_series.h"
 #include "agent/options.h"
+#include "agent/source/kubernetes/kubernetes_source.h"
 #include "agent/source/policy_folder.h"
 
 namespace partywall {
@@ -35,6 +36,12 @@ class Agent {
  private:
   explicit Agent(Options options);
   Result<void> set_up();
+  Result<void> open_source();
+  Result<void> open_cluster();
+  void wait_for_cluster();
+  policy::ParsedPolicy read_policy();
+  std::vector<source::PolicySource> policy_sources() const;
+  std::string source_name() const;
   Result<void> read_config();
   Result<void> serve();
   Result<void> enforce_first();
@@ -48,6 +55,7 @@ class Agent {
   void remember(std::vector<source::PolicySource> sources);
   void report_attachments();
   void read_facts();
+  void read_cluster_facts();
   bool is_ready() const;
   std::string status();
   observe::Page metrics_page();
@@ -56,10 +64,14 @@ class Agent {
   std::string mount_;  // of cgroup2
   std::string config_text_;
   std::vector<policy::Infrastructure> infrastructure_;
+  std::vector<policy::LaneService> lane_services_;
   LastGood last_good_;
   std::unique_ptr<observe::Loop> loop_;
   observe::SelfMetrics metrics_;
+  // Where the policy comes from: one of the two.
   std::unique_ptr<source::PolicyFolder> folder_;
+  std::unique_ptr<kubernetes::KubernetesSource> cluster_;
+  bool cluster_changed_ = false;  // since it was read last
   std::unique_ptr<kernel::Datapath> datapath_;
   std::unique_ptr<observe::EventLog> events_;
   std::unique_ptr<observe::TenantSeries> series_;
@@ -73,7 +85,8 @@ class Agent {
   // Of the folder's last reading; empty = it is what is in force.
   std::vector<std::string> problems_;
   std::vector<std::string> detached_;  // programs that are not attached, by name
-  std::string trouble_;                // what look_after() could not mend
+  bool is_running_ = false;
+  std::string trouble_;  // what look_after() could not mend
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
 };
 

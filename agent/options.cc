@@ -4,10 +4,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <bit>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <sstream>
 
+#include "agent/policy/prefix.h"
 #include "agent/policy/suggest.h"
 #include "agent/policy/yaml_tree.h"
 #include "agent/version.h"
@@ -147,6 +150,28 @@ std::string check_interfaces(const std::string& text) {
   return "";
 }
 
+bool is_range(const std::string& text) { return policy::parse_prefix(text).has_value(); }
+
+// "53/UDP", or a whole protocol as "*/TCP".
+bool is_port(const std::string& text) {
+  size_t slash = text.find('/');
+  std::string number = text.substr(0, slash);
+  std::string protocol = slash == std::string::npos ? "" : text.substr(slash + 1);
+  int port = 0;
+
+  if (protocol != "TCP" && protocol != "UDP") return false;
+  return number == "*" || (CLI::detail::lexical_cast(number, port) && port > 0 && port < 65536);
+}
+
+std::function<std::string(const std::string&)> check_list(bool (*is_item)(const std::string&),
+                                                          const char* what) {
+  return [=](const std::string& text) {
+    for (const std::string& item : split_list(text))
+      if (!is_item(item)) return fmt::format("\"{}\" is none: write {}", item, what);
+    return std::string();
+  };
+}
+
 // The bits must be in one piece, or numbers could not be read out of them.
 std::string check_mask(const std::string& text) {
   uint32_t mask = 0;
@@ -160,6 +185,14 @@ std::string check_mask(const std::string& text) {
 
 }  // namespace
 
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> items;
+  std::istringstream stream(text);
+
+  for (std::string item; std::getline(stream, item, ',');) items.push_back(item);
+  return items;
+}
+
 ParsedOptions parse_options(int argc, char** argv) {
   ParsedOptions parsed;
   Options& options = parsed.options;
@@ -172,13 +205,39 @@ ParsedOptions parse_options(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.set_version_flag("--version", std::string("partywalld ") + kVersion);
-  app.add_option("--policy-dir", options.policy_dir, "Folder of Tenant and Tier documents")
-      ->required();
+  app.add_option("--policy-dir", options.policy_dir, "Folder of Tenant and Tier documents");
+  app.add_flag(
+      "--kubernetes{true}", options.kubernetes,
+      "Follow the API server of the cluster that this is a pod of, instead of a folder");
+  app.add_option("--kubeconfig", options.kubeconfig,
+                 "Follow the API server that this kubeconfig file names, instead of a folder");
+  app.add_option("--namespace", options.space,
+                 "Namespace of the agents' Lease; without it no statuses are written");
+  app.add_option("--cluster-cidrs", options.cluster_cidrs,
+                 "Address ranges of pods, separated by commas; the Nodes' by default")
+      ->check(check_list(is_range, "ranges like 10.244.0.0/16,fd00:10::/56"));
+  app.add_option("--service-cidrs", options.service_cidrs,
+                 "Address ranges of Services, separated by commas")
+      ->check(check_list(is_range, "ranges like 10.96.0.0/12"));
+  app.add_option("--infrastructure-namespaces", options.infrastructure_namespaces,
+                 "Namespaces that serve every tenant, beside --namespace")
+      ->capture_default_str();
+  app.add_option("--infrastructure-offers", options.infrastructure_offers,
+                 "What every tenant may reach there, as in 53/UDP,53/TCP")
+      ->capture_default_str()
+      ->check(check_list(is_port, "ports like 53/UDP,53/TCP"));
+  app.add_option("--infrastructure-reaches", options.infrastructure_reaches,
+                 "What they may reach of every tenant, as in 9090/TCP")
+      ->check(check_list(is_port, "ports like 9090/TCP"));
+  app.add_option("--unassigned-namespaces", options.unassigned_namespaces,
+                 "Pods of namespaces that no tenant claims: allow (among themselves) or deny")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"allow", "deny"}));
   app.add_option("--cgroup-root", options.cgroup_root,
                  "The managed root: cgroups below it need a tenant; made when absent")
       ->capture_default_str()
       ->check([](const std::string& path) {
-        return path.size() > 1 && path[0] == '/' && path.back() != '/'
+        return path == "auto" || (path.size() > 1 && path[0] == '/' && path.back() != '/')
                    ? std::string()
                    : "a path below the cgroup2 mount, like /tenants.slice; not the root "
                      "itself, "
@@ -229,6 +288,15 @@ ParsedOptions parse_options(int argc, char** argv) {
     if (auto place = file->place_of(error.what()))
       fmt::print(stderr, "{}: {}", app.get_config_ptr()->as<std::string>(), *place);
     parsed.exit_code = app.exit(error) == 0 ? 0 : 2;
+    return parsed;
+  }
+  if (!options.kubeconfig.empty()) options.kubernetes = true;
+  if (options.kubernetes != options.policy_dir.empty()) {
+    fmt::print(stderr, "{}\n",
+               options.kubernetes
+                   ? "--policy-dir and --kubernetes: the policy has one source"
+                   : "--policy-dir is required (or --kubernetes, or --kubeconfig)");
+    parsed.exit_code = 2;
     return parsed;
   }
   if (auto* config = app.get_config_ptr(); config && config->count() > 0)

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "maps/result.h"
 
@@ -14,7 +15,7 @@ namespace partywall {
 // the command line wins.
 struct Options {
   std::string config;                           // --config FILE; "" = none
-  std::string policy_dir;                       // required
+  std::string policy_dir;                       // required without Kubernetes
   std::string cgroup_root = "/tenants.slice";   // the managed root, below the cgroup2 mount
   std::string bpffs = "/sys/fs/bpf/partywall";  // where pins live
   std::string metrics = "127.0.0.1:9723";       // "" = no HTTP
@@ -32,7 +33,21 @@ struct Options {
   std::string edge_interfaces;
   uint32_t edge_mark_mask = 0xffff0000;  // of skb->mark, for the sender's tenant; 0 = no mark
   std::string edge_order = "first";      // first, last: among other tc and TCX programs
+
+  // The policy is the API server's; lists are separated by commas.
+  bool kubernetes = false;    // as a pod of the cluster
+  std::string kubeconfig;     // or with these credentials; "" = none
+  std::string space;          // --namespace: the release's own; "" = write no statuses
+  std::string cluster_cidrs;  // pods' ranges; "" = the nodes'
+  std::string service_cidrs;
+  std::string infrastructure_namespaces = "kube-system";  // and `space`
+  std::string infrastructure_offers = "53/UDP,53/TCP";
+  std::string infrastructure_reaches;
+  std::string unassigned_namespaces = "allow";  // allow, deny
 };
+
+// The items of a list that is separated by commas; none of "".
+std::vector<std::string> split_list(const std::string& text);
 
 // Parses arguments and the configuration file. Returns an exit code instead when there is
 // nothing more to do (--help, --version, a mistake, which has been printed).

@@ -102,6 +102,22 @@ struct MetricDecl {
     "Events that could not be handed on: file (not written), reader (a slow `partywall "       \
     "events`)."                                                                                \
     " Denials are counted all the same.")                                                      \
+  X(kKubernetesSynced, "partywall_kubernetes_synced", kGauge, "",                              \
+    "1 once the API server has told everything that the policy is made of. Only with "         \
+    "--kubernetes, as all of these.")                                                          \
+  X(kKubernetesStale, "partywall_kubernetes_stale", kGauge, "",                                \
+    "1 while the API server says nothing: the last good policy stays in force.")               \
+  X(kKubernetesLastContact, "partywall_kubernetes_last_contact_seconds", kGauge, "",           \
+    "Since the API server last said something, of the kind of objects that is silent "         \
+    "longest. A healthy watch says something about once a minute.")                            \
+  X(kKubernetesRequests, "partywall_kubernetes_requests_total", kCounter, "",                  \
+    "Requests to the API server.")                                                             \
+  X(kKubernetesEvents, "partywall_kubernetes_events_total", kCounter, "",                      \
+    "Events of watches.")                                                                      \
+  X(kKubernetesBytes, "partywall_kubernetes_received_bytes_total", kCounter, "",               \
+    "Bytes of lists and watches.")                                                             \
+  X(kKubernetesErrors, "partywall_kubernetes_errors_total", kCounter, "",                      \
+    "Lists and watches that failed or were cut.")                                              \
   X(kCpuSeconds, "process_cpu_seconds_total", kCounter, "",                                    \
     "User and system CPU time of the agent.")                                                  \
   X(kResident, "process_resident_memory_bytes", kGauge, "", "Resident memory of the agent.")   \

@@ -341,6 +341,34 @@ void add_yaml_problems(const YamlReader& reader, std::string_view name,
         {{std::string(name), problem.line, problem.column}, "", problem.message});
 }
 
+// An entry that names a service of the cluster.
+void read_lane_service(Notes& notes, const YamlNode& node, const std::string& path,
+                       ParsedInfrastructure& parsed) {
+  static const FieldNames kEntry{{"name", "service"}, {}, {}};
+  constexpr std::string_view kWhat = "NAMESPACE/NAME of a service";
+  Fields fields(notes, node, path, kEntry);
+  const YamlNode* name = fields.require("name", "a name, which explain shows");
+  const YamlNode* service = fields.require("service", kWhat);
+  auto written = name ? read_text(notes, *name, fields.path("name"), "a name") : std::nullopt;
+  auto which =
+      service ? read_text(notes, *service, fields.path("service"), kWhat) : std::nullopt;
+
+  if (!written || !which) return;
+  if (size_t slash = which->find('/');
+      slash == 0 || slash == std::string_view::npos || slash + 1 == which->size())
+    notes.add(*service, fields.path("service"),
+              fmt::format("\"{}\" is no service: write {}", *which, kWhat));
+  else
+    parsed.services.push_back(
+        {notes.position(node), std::string(*written), std::string(*which)});
+}
+
+bool names_service(const YamlNode& node) {
+  for (size_t i = 0; node.kind == YamlNode::Kind::kMap && i < node.items.size(); i += 2)
+    if (node.items[i].text == "service") return true;
+  return false;
+}
+
 std::optional<Infrastructure> read_entry(Notes& notes, const YamlNode& node,
                                          const std::string& path) {
   static const FieldNames kEntry{{"name", "cidr", "direction", "ports"}, {}, {}};
@@ -405,9 +433,14 @@ ParsedInfrastructure parse_infrastructure(std::string_view name, std::string_vie
     size_t index = 0;
 
     for (const YamlNode& item : read_list(notes, root->items[i + 1], "infrastructure",
-                                          "entries like [{name: dns, cidr: 10.0.0.53/32}]"))
-      if (auto entry = read_entry(notes, item, fmt::format("infrastructure[{}]", index++)))
+                                          "entries like [{name: dns, cidr: 10.0.0.53/32}]")) {
+      std::string path = fmt::format("infrastructure[{}]", index++);
+
+      if (names_service(item))
+        read_lane_service(notes, item, path, parsed);
+      else if (auto entry = read_entry(notes, item, path))
         parsed.entries.push_back(std::move(*entry));
+    }
   }
   add_yaml_problems(yaml, name, parsed.problems);
   return parsed;

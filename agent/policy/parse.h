@@ -57,8 +57,14 @@ ParsedFile parse_file(std::string_view name, std::string_view text);
 
 // The entries of the infrastructure lane, from the `infrastructure` list of the agent's
 // configuration file.
+struct LaneService {
+  Position at;
+  std::string name;     // as explain shows it
+  std::string service;  // "default/kubernetes": it has its own addresses and ports
+};
 struct ParsedInfrastructure {
   std::vector<Infrastructure> entries;
+  std::vector<LaneService> services;  // of a Kubernetes cluster
   std::vector<Problem> problems;
 };
 ParsedInfrastructure parse_infrastructure(std::string_view name, std::string_view text);

@@ -133,7 +133,16 @@ void Cluster::put(std::string_view kind, const Json& object) {
   } else if (kind == "Service") {
     replace(services_, read_service(object), std::equal_to<>());
   } else if (kind == "TenantNode") {
-    replace(tenant_nodes_, read_tenant_node(object), std::equal_to<>());
+    TenantNode fresh = read_tenant_node(object);
+    TenantNode& known = tenant_nodes_[key];
+
+    if (fresh == known) return;
+    changed_ = true;
+    // Most are about tenants' addresses, of which the network says nothing.
+    if (fresh.node_addresses != known.node_addresses || fresh.pod_ranges != known.pod_ranges)
+      network_.reset();
+    known = std::move(fresh);
+    return;
   } else if (kind == "Node") {
     Node node = read_node(object);
 
@@ -148,8 +157,18 @@ void Cluster::put(std::string_view kind, const Json& object) {
 
     take_custom(custom, object, kind);
     // Status and labels are no part of it.
-    if (before != custom.generation || known != custom.object) changed_ = true;
+    if (before == custom.generation && known == custom.object) return;
+    changed_ = true;
+    customs_changed_++;
   }
+  if (changed_) forget(kind);
+}
+
+// What was made of objects of that kind is to be made again.
+void Cluster::forget(std::string_view kind) {
+  if (kind == "Pod") return;
+  if (kind == "Tenant" || kind == "Namespace") spaces_.clear();
+  network_.reset();
 }
 
 void Cluster::gone(std::string_view kind, const std::string& key) {
@@ -161,7 +180,10 @@ void Cluster::gone(std::string_view kind, const std::string& key) {
   if (kind == "TenantNode") erased = tenant_nodes_.erase(key);
   if (kind == "Tier") erased = tiers_.erase(key);
   if (kind == "Tenant") erased = tenants_.erase(key);
-  changed_ = changed_ || erased;
+  if (!erased) return;
+  changed_ = true;
+  if (kind == "Tier" || kind == "Tenant") customs_changed_++;
+  forget(kind);
 }
 
 std::vector<std::string> Cluster::pod_ranges() const {
@@ -216,12 +238,16 @@ std::string Cluster::claimed_by(const Pod& pod, Rendered& rendered) const {
 }
 
 // Of a Service, by its namespace alone: its pods may be several tenants'.
-std::string Cluster::claimed_by(const std::string& space) const {
-  if (options_.infrastructure_namespaces.contains(space)) return kInfrastructure;
+const std::string& Cluster::claimed_by(const std::string& space) {
+  auto [claim, is_new] = spaces_.try_emplace(space);
+
+  if (!is_new) return claim->second;
+  if (options_.infrastructure_namespaces.contains(space))
+    return claim->second = kInfrastructure;
 
   auto known = namespaces_.find(space);
 
-  if (known == namespaces_.end()) return "";
+  if (known == namespaces_.end()) return claim->second;
 
   const Custom* oldest = nullptr;
   std::string owner;
@@ -235,7 +261,39 @@ std::string Cluster::claimed_by(const std::string& space) const {
     oldest = &custom;
     owner = name;
   }
-  return oldest ? owner : kUnassigned;
+  return claim->second = oldest ? owner : kUnassigned;
+}
+
+std::map<std::string, std::string> Cluster::refused(std::string_view kind) const {
+  std::map<std::string, std::string> found;
+  Rendered rendered;
+
+  if (kind == "Tier") {
+    for (const auto& [name, tier] : tiers_)
+      found[name] = tier.parsed.problems.empty() ? "" : to_string(tier.parsed.problems.front());
+    return found;
+  }
+  judge_tenants(rendered);
+  for (const auto& [name, tenant] : tenants_) found[name] = rendered.tenants[name].message;
+  return found;
+}
+
+std::map<std::string, std::set<std::string>> Cluster::conflicts() const {
+  std::map<std::string, std::set<std::string>> found;
+
+  for (const auto& [space_name, space] : namespaces_) {
+    std::vector<std::string> claims;
+
+    for (const auto& [name, custom] : tenants_)
+      if (const policy::Tenant* tenant =
+              tenant_of(custom.good.is_null() ? custom.parsed : custom.good_parsed);
+          tenant && selects(*tenant, space, nullptr))
+        claims.push_back(name);
+    for (const std::string& one : claims)
+      for (const std::string& other : claims)
+        if (one != other) found[one].insert(other);
+  }
+  return found;
 }
 
 void Cluster::judge_tenants(Rendered& rendered) const {
@@ -382,7 +440,7 @@ Json Cluster::tenant_document(const Json& object, const Holding& held,
   return document;
 }
 
-Json Cluster::network_document() const {
+Json Cluster::network_document() {
   Json spec = {{"podTenant", kUnassigned},
                {"podRanges", pod_ranges()},
                {"serviceRanges", options_.service_ranges},
@@ -401,7 +459,7 @@ Json Cluster::network_document() const {
     nodes.insert(held.node_addresses.begin(), held.node_addresses.end());
   spec["nodes"] = nodes;
   for (const auto& [key, facts] : services_) {
-    auto is_lane = std::ranges::find(options_.lane, key, &LaneService::service);
+    auto is_lane = std::ranges::find(options_.lane, key, &policy::LaneService::service);
     Json ports = Json::array();
     Json addresses = Json::array();
 
@@ -454,10 +512,20 @@ Rendered Cluster::render() {
                         held[name], rendered));
   for (const auto& [name, custom] : tiers_)
     if (!custom.good.is_null()) add("tier-" + name + ".yaml", custom.good);
-  for (const auto& [name, custom] : tenants_)
-    if (rendered.tenants[name].accepted)
-      add("tenant-" + name + ".yaml", tenant_document(custom.good, held[name], rendered));
-  add("cluster.yaml", network_document());
+  std::erase_if(made_, [&](const auto& made) { return !tenants_.contains(made.first); });
+  for (const auto& [name, custom] : tenants_) {
+    if (!rendered.tenants[name].accepted) continue;
+
+    Made& made = made_[name];
+
+    if (made.customs != customs_changed_ || made.held != held[name])
+      made = {held[name], customs_changed_,
+              document("tenant-" + name + ".yaml",
+                       tenant_document(custom.good, held[name], rendered))};
+    documents.emplace(made.document.name, made.document);
+  }
+  if (!network_) network_ = document("cluster.yaml", network_document());
+  documents.emplace(network_->name, *network_);
   rendered_ = documents;
   for (auto& [name, made] : documents) rendered.documents.push_back(std::move(made));
   changed_ = false;

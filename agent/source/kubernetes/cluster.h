@@ -20,12 +20,6 @@ namespace partywall::kubernetes {
 inline constexpr const char* kUnassigned = "unassigned";
 inline constexpr const char* kInfrastructure = "infrastructure";
 
-// An address of the lane that is a Service's.
-struct LaneService {
-  std::string name;     // as explain shows it
-  std::string service;  // "default/kubernetes"
-};
-
 struct ClusterOptions {
   std::string node;
   std::string cgroup_root;                  // "/kubepods" or "/kubepods.slice"
@@ -34,7 +28,7 @@ struct ClusterOptions {
   std::set<std::string> infrastructure_namespaces;
   std::vector<std::string> offers;   // "53/UDP": what pods of those offer to every tenant
   std::vector<std::string> reaches;  // what they may reach of every tenant
-  std::vector<LaneService> lane;
+  std::vector<policy::LaneService> lane;
   bool deny_unassigned = false;
 };
 
@@ -80,6 +74,11 @@ class Cluster {
   // is left out, and the pods that it claims belong to nobody, which is denied.
   Rendered render();
 
+  // What is the matter with Tenants and Tiers, by name: why one is not accepted, and what
+  // others claim, too.
+  std::map<std::string, std::string> refused(std::string_view kind) const;
+  std::map<std::string, std::set<std::string>> conflicts() const;
+
   // Nothing else tells pods from the world.
   bool knows_pod_ranges() const { return !pod_ranges().empty(); }
   const std::optional<Node>& node() const { return node_; }
@@ -96,12 +95,19 @@ class Cluster {
   struct Holding {  // what a tenant has
     std::vector<std::string> cgroups;
     std::set<std::string> addresses;
+    bool operator==(const Holding&) const = default;
+  };
+  struct Made {  // a tenant's document, and what it was made of
+    Holding held;
+    uint64_t customs = 0;
+    Document document;
   };
 
   static void take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
+  void forget(std::string_view kind);
   std::vector<std::string> pod_ranges() const;
   std::string claimed_by(const Pod& pod, Rendered& rendered) const;
-  std::string claimed_by(const std::string& space) const;
+  const std::string& claimed_by(const std::string& space);
   bool selects(const policy::Tenant& tenant, const Namespace& space,
                const policy::Labels* pod_labels) const;
   void judge_tenants(Rendered& rendered) const;
@@ -111,7 +117,7 @@ class Cluster {
   Document document(std::string name, const nlohmann::json& content);
   nlohmann::json tenant_document(const nlohmann::json& object, const Holding& held,
                                  const Rendered& rendered) const;
-  nlohmann::json network_document() const;
+  nlohmann::json network_document();
 
   ClusterOptions options_;
   std::map<std::string, Namespace> namespaces_;
@@ -121,7 +127,11 @@ class Cluster {
   std::map<std::string, Custom> tenants_;
   std::map<std::string, TenantNode> tenant_nodes_;
   std::optional<Node> node_;
-  std::map<std::string, Document> rendered_;  // by name: what did not change is kept
+  uint64_t customs_changed_ = 1;               // how often Tiers and Tenants have
+  std::map<std::string, std::string> spaces_;  // namespace -> who claims it; as it is asked
+  std::map<std::string, Made> made_;           // by tenant
+  std::map<std::string, Document> rendered_;   // by name: what did not change is kept
+  std::optional<Document> network_;            // nullopt: to be made anew
   bool changed_ = true;
 };
 

@@ -1,0 +1,272 @@
+// agent/source/kubernetes/kubernetes_source.cc: wires client, reflectors, cluster and
+// publishers to one another.
+#include "agent/source/kubernetes/kubernetes_source.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "agent/source/kubernetes/tenant_status.h"
+
+namespace partywall::kubernetes {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kGroup = "/apis/partywall.dev/v1alpha1/";
+constexpr const char* kLease = "partywall-aggregator";
+constexpr const char* kTenantLabel = "partywall.dev/tenant";
+// Changes that come together are one: a pod's address with its node's, a list's objects.
+constexpr std::chrono::milliseconds kSettle(5);
+constexpr std::chrono::milliseconds kStatusEvery(2'000);
+
+std::string name_of(const Json& object) {
+  return object.at("metadata").value("name", std::string());
+}
+
+// Without what nobody here reads: who wrote which field when.
+Json slim(const Json& object) {
+  Json copy = object;
+
+  copy["metadata"].erase("managedFields");
+  return copy;
+}
+
+}  // namespace
+
+KubernetesSource::KubernetesSource(SourceOptions options, std::function<void()> changed)
+    : options_(std::move(options)), changed_(std::move(changed)), cluster_(options_.cluster) {}
+
+Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(
+    observe::Loop& loop, SourceOptions options, std::function<void()> changed) {
+  auto client = ApiClient::make(loop, options.access);
+
+  if (!client) return std::move(client.error());
+
+  std::unique_ptr<KubernetesSource> made(
+      new KubernetesSource(std::move(options), std::move(changed)));
+  KubernetesSource* self = made.get();
+  const std::string& node = made->options_.cluster.node;
+
+  made->client_ = std::move(*client);
+  made->soon_ = std::make_unique<Timer>(loop.base(), [self] { self->take_change(); });
+  made->statuses_ = std::make_unique<Timer>(loop.base(), [self] { self->write_statuses(); });
+  made->follow("Node", {.path = "/api/v1/nodes", .fields = "metadata.name=" + node});
+  made->follow("Namespace", {.path = "/api/v1/namespaces", .metadata_only = true});
+  made->follow("Service", {.path = "/api/v1/services"});
+  made->follow("Pod", {.path = "/api/v1/pods", .fields = "spec.nodeName=" + node});
+  made->follow("Tier", {.path = std::string(kGroup) + "tiers"});
+  made->follow("Tenant", {.path = std::string(kGroup) + "tenants"});
+  if (!made->options_.space.empty())
+    made->lease_ =
+        std::make_unique<LeaderLease>(*made->client_, made->options_.space, kLease, node,
+                                      [self](bool leads) { self->lead(leads); });
+  return made;
+}
+
+void KubernetesSource::follow(std::string kind, Selection selection) {
+  Reflector::Handlers handlers{.put =
+                                   [this, kind](const Json& object) {
+                                     cluster_.put(kind, object);
+                                     if (kind == "Tenant")
+                                       tenants_[name_of(object)] = slim(object);
+                                     if (kind == "Tier") tiers_[name_of(object)] = slim(object);
+                                     soon_->after(kSettle);
+                                   },
+                               .gone =
+                                   [this, kind](const std::string& key) {
+                                     cluster_.gone(kind, key);
+                                     if (kind == "Tenant") tenants_.erase(key);
+                                     if (kind == "Tier") tiers_.erase(key);
+                                     soon_->after(kSettle);
+                                   },
+                               .synced = [this] { soon_->after(kSettle); }};
+
+  reflectors_[kind] =
+      std::make_unique<Reflector>(*client_, std::move(selection), std::move(handlers));
+}
+
+bool KubernetesSource::synced() const { return missing().empty(); }
+
+std::string KubernetesSource::missing() const {
+  std::string words;
+
+  for (const auto& [kind, reflector] : reflectors_) {
+    if (reflector->facts().lists > 0) continue;
+    if (!words.empty()) words += ", ";
+    words += kind + "s";
+    if (!reflector->facts().last_error.empty())
+      words += " (" + reflector->facts().last_error + ")";
+  }
+  if (words.empty() && !reflectors_.contains("TenantNode")) words = "TenantNodes";
+  return words;
+}
+
+// The TenantNodes of tenants that matter here; which they are, the other objects say.
+void KubernetesSource::follow_tenant_nodes() {
+  std::string labels;
+
+  if (rendered_.peers)
+    labels = fmt::format("{} in ({})", kTenantLabel, fmt::join(*rendered_.peers, ","));
+  if (!reflectors_.contains("TenantNode")) {
+    peers_ = labels;
+    follow("TenantNode", {.path = std::string(kGroup) + "tenantnodes", .labels = labels});
+  } else if (labels != peers_) {
+    peers_ = labels;
+    reflectors_["TenantNode"]->change_selector(labels, "");
+  }
+}
+
+void KubernetesSource::take_change() {
+  for (const auto& [kind, reflector] : reflectors_)
+    if (reflector->facts().lists == 0) return;
+  if (!reflectors_.contains("TenantNode")) {
+    rendered_ = cluster_.render();
+    follow_tenant_nodes();
+    return;
+  }
+  if (lease_ && lease_->leads() && !statuses_->is_set()) statuses_->after(kStatusEvery);
+  if (cluster_.changed() || rendered_.documents.empty()) changed_();
+}
+
+policy::ParsedPolicy KubernetesSource::read(
+    const std::vector<policy::Infrastructure>& infrastructure, std::string_view managed_root) {
+  std::vector<std::shared_ptr<const policy::ParsedFile>> files;
+
+  rendered_ = cluster_.render();
+  follow_tenant_nodes();
+  for (const Document& document : rendered_.documents) files.push_back(document.file);
+
+  auto parsed = assembler_.assemble(files, infrastructure, managed_root);
+
+  if (!cluster_.knows_pod_ranges())
+    parsed.problems.push_back(
+        {{},
+         "",
+         "the pods' address ranges are not known: no Node has spec.podCIDRs; set "
+         "--cluster-cidrs (clusterCIDRs in the chart's values)"});
+  return parsed;
+}
+
+std::vector<source::PolicySource> KubernetesSource::sources() const {
+  std::vector<source::PolicySource> all;
+
+  for (const Document& document : rendered_.documents)
+    all.push_back({document.name, document.text});
+  return all;
+}
+
+Json KubernetesSource::tenant_node(const std::string& tenant, const TenantState& state) const {
+  bool good = trouble_.empty();
+  Json ports = Json::array();
+  Json fields = {{"addresses", state.addresses},
+                 {"pods", state.pods},
+                 {"observedGeneration", state.generation},
+                 {"conditions",
+                  {{{"type", "Realised"},
+                    {"status", good ? "True" : "False"},
+                    {"reason", good ? "Enforced" : "NotEnforced"},
+                    {"message", good ? "in force on this node" : trouble_.substr(0, 1000)}}}}};
+
+  for (const HostPort& port : state.host_ports)
+    ports.push_back({{"protocol", port.protocol}, {"port", port.port}});
+  fields["hostPorts"] = std::move(ports);
+  if (tenant == kInfrastructure && cluster_.node()) {
+    fields["nodeAddresses"] = cluster_.node()->addresses;
+    fields["podCIDRs"] = cluster_.node()->pod_ranges;
+  }
+  return fields;
+}
+
+void KubernetesSource::report(const std::string& trouble) {
+  std::map<std::string, Json> wanted;
+
+  trouble_ = trouble;
+  if (!cluster_.node()) return;
+  for (const auto& [name, state] : rendered_.tenants)
+    if (name == kInfrastructure || (state.accepted && state.pods > 0 && name != kUnassigned))
+      wanted[name] = tenant_node(name, state);
+  if (!publisher_)
+    publisher_ = std::make_unique<TenantNodePublisher>(
+        *client_, TenantNodePublisher::Node{cluster_.node()->name, cluster_.node()->uid});
+  publisher_->publish(std::move(wanted));
+}
+
+void KubernetesSource::lead(bool leads) {
+  spdlog::info("this agent {} the statuses of tenants", leads ? "writes" : "does not write");
+  if (!leads) {
+    all_nodes_.reset();
+    tenant_writer_.reset();
+    tier_writer_.reset();
+    tenant_nodes_.clear();
+    statuses_->cancel();
+    return;
+  }
+  tenant_writer_ = std::make_unique<StatusWriter>(*client_, "tenants");
+  tier_writer_ = std::make_unique<StatusWriter>(*client_, "tiers");
+
+  auto soon = [this] {
+    if (!statuses_->is_set()) statuses_->after(kStatusEvery);
+  };
+  Reflector::Handlers handlers{.put =
+                                   [this, soon](const Json& object) {
+                                     tenant_nodes_[name_of(object)] = slim(object);
+                                     soon();
+                                   },
+                               .gone =
+                                   [this, soon](const std::string& key) {
+                                     tenant_nodes_.erase(key);
+                                     soon();
+                                   },
+                               .synced = soon};
+
+  all_nodes_ = std::make_unique<Reflector>(
+      *client_, Selection{.path = std::string(kGroup) + "tenantnodes"}, std::move(handlers));
+}
+
+void KubernetesSource::write_statuses() {
+  if (!tenant_writer_ || !all_nodes_ || all_nodes_->facts().lists == 0 || !synced()) return;
+
+  std::set<std::string> nodes;
+  std::map<std::string, Judgement> judgements;
+  std::map<std::string, Judgement> tiers;
+
+  for (const auto& [name, object] : tenant_nodes_)
+    nodes.insert(object.value("node", std::string()));
+  for (auto& [name, words] : cluster_.refused("Tenant")) judgements[name].refused = words;
+  for (auto& [name, words] : cluster_.refused("Tier")) tiers[name].refused = words;
+  for (const auto& [name, others] : cluster_.conflicts())
+    judgements[name].conflict = fmt::format(
+        "namespaces that {} claims, too: the older tenant keeps them", fmt::join(others, ", "));
+  tenant_writer_->write(tenant_statuses(tenants_, tenant_nodes_, nodes, judgements), tenants_);
+  tier_writer_->write(tier_statuses(tiers_, tenants_, tiers), tiers_);
+}
+
+void KubernetesSource::stop(std::function<void()> done) {
+  if (!lease_) {
+    done();
+    return;
+  }
+  lease_->give_up(std::move(done));
+}
+
+KubernetesSource::Facts KubernetesSource::facts() const {
+  Facts facts;
+
+  facts.stale = !synced();
+  for (const auto& [kind, reflector] : reflectors_) {
+    facts.since_last_word = std::max(facts.since_last_word, reflector->since_last_word());
+    facts.stale = facts.stale || reflector->stale();
+    facts.lists += reflector->facts().lists;
+    facts.events += reflector->facts().events;
+    facts.bytes += reflector->facts().bytes;
+    for (const auto& [error, count] : reflector->facts().errors) facts.errors += count;
+    if (!reflector->facts().last_error.empty())
+      facts.last_error = kind + ": " + reflector->facts().last_error;
+  }
+  facts.requests = client_->facts().requests;
+  facts.leads = lease_ && lease_->leads();
+  return facts;
+}
+
+}  // namespace partywall::kubernetes
