@@ -214,35 +214,34 @@ std::optional<PodSelector> read_pod_selector(Notes& notes, const Fields& member)
           *field, member.path(other),
           "does not go with namespaces, whose pods have their own: make it another member");
 
-  const YamlNode* namespaces = member.require("namespaces", kWhat);
+  const YamlNode* names = nullptr;
+  const YamlNode* labels = nullptr;
+  const YamlNode* match = nullptr;
 
-  if (!namespaces) return std::nullopt;
+  if (const YamlNode* namespaces = member.require("namespaces", kWhat)) {
+    Fields fields(notes, *namespaces, member.path("namespaces"), kNamespaces);
 
-  std::string path = member.path("namespaces");
-  Fields fields(notes, *namespaces, path, kNamespaces);
+    names = fields.find("names");
+    labels = fields.find("matchLabels");
+    if (namespaces->kind == YamlNode::Kind::kMap && !names && !labels)
+      notes.add(*namespaces, member.path("namespaces"),
+                fmt::format("names no namespace: write {}", kWhat));
+    if (names) selector.namespaces = read_names(notes, *names, fields.path("names"));
+    if (labels)
+      selector.namespace_labels = read_labels(notes, *labels, fields.path("matchLabels"));
+  }
 
-  if (namespaces->kind != YamlNode::Kind::kMap) return std::nullopt;
+  const YamlNode* pods = member.find("pods");
 
-  const YamlNode* names = fields.find("names");
-  const YamlNode* labels = fields.find("matchLabels");
+  if (pods) {
+    Fields fields(notes, *pods, member.path("pods"), kPods);
 
-  if (!names && !labels)
-    notes.add(*namespaces, path, fmt::format("names no namespace: write {}", kWhat));
-  if (names) selector.namespaces = read_names(notes, *names, fields.path("names"));
-  if (labels)
-    selector.namespace_labels = read_labels(notes, *labels, fields.path("matchLabels"));
-  if (const YamlNode* pods = member.find("pods")) {
-    Fields pod_fields(notes, *pods, member.path("pods"), kPods);
-
-    if (pods->kind != YamlNode::Kind::kMap) return std::nullopt;
-    if (const YamlNode* match = pod_fields.require("matchLabels", "labels like {app: web}")) {
-      selector.pod_labels = read_labels(notes, *match, pod_fields.path("matchLabels"));
-      if (selector.pod_labels.empty()) return std::nullopt;
-    }
+    match = fields.require("matchLabels", "labels like {app: web}");
+    if (match) selector.pod_labels = read_labels(notes, *match, fields.path("matchLabels"));
   }
   // One of both that could not be read must not make the other mean more.
   if ((names && selector.namespaces.empty()) || (labels && selector.namespace_labels.empty()) ||
-      (!names && !labels))
+      (!names && !labels) || (pods && selector.pod_labels.empty()))
     return std::nullopt;
   return selector;
 }

@@ -371,7 +371,7 @@ bool names_service(const YamlNode& node) {
 
 std::optional<Infrastructure> read_entry(Notes& notes, const YamlNode& node,
                                          const std::string& path) {
-  static const FieldNames kEntry{{"name", "cidr", "direction", "ports"}, {}, {}};
+  static const FieldNames kEntry{{"name", "cidr", "direction", "ports", "service"}, {}, {}};
   Fields fields(notes, node, path, kEntry);
   Infrastructure entry{.at = notes.position(node)};
   const YamlNode* name = fields.require("name", "a name, which explain shows");

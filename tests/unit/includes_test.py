@@ -50,7 +50,7 @@ TABLE = {
     ),
     "agent/source/kubernetes/": (
         rf"agent/source/.*|agent/policy/.*|agent/observe/loop\.h|agent/version\.h|{PLAIN_MAPS}",
-        rf"{LIBC}|{FMT}|{LOOP}|{JSON}|{CURL}|{CRYPTO}",
+        rf"{LIBC}|{FMT}|{LOG}|{LOOP}|{JSON}|{CURL}|{CRYPTO}",
     ),
     "agent/kernel/": (
         r"agent/kernel/.*|agent/policy/.*|agent/source/cgroup_tree\.h|maps/.*|"

@@ -173,7 +173,7 @@ TEST_F(OptionsTest, WrongFlags) {
 TEST_F(OptionsTest, WrongFiles) {
   expect_refused(parse_config("policyDir: /p\nmetric: x\n"),
                  "line 2: unknown key \"metric\", did you mean metrics? Known keys: "
-                 "infrastructure, policyDir, cgroupRoot, ");
+                 "infrastructure, policyDir, kubernetes, ");
   expect_refused(parse_config("policyDir: /p\nmetrics: [a]\n"),
                  "line 2: metrics takes one value");
   expect_refused(parse_config("policy-dir: /p\n"),

@@ -133,12 +133,26 @@ TEST(PolicyParse, MessagesOfFields) {
        "/tenants.slice/acme.slice}]"},
       {"members: [/t/a]",
        "acme.yaml:6:13: spec.members[0]: \"/t/a\" is no map: write fields (cgroup, interface, "
-       "addresses)"},
-      {"members: [{addresses: [10.0.0.1]}]",
+       "addresses, namespaces, pods)"},
+      {"members: [{}]",
        "acme.yaml:6:13: spec.members[0].cgroup: is missing: write a cgroup like "
        "/tenants.slice/acme.slice"},
       {"members: [{namespaces: {}}]",
-       "acme.yaml:6:14: spec.members[0].namespaces: not enforced by this version: remove it"},
+       "acme.yaml:6:26: spec.members[0].namespaces: names no namespace: write namespaces like "
+       "{matchLabels: {tenant: acme}}"},
+      {"members: [{pods: {matchLabels: {app: web}}}]",
+       "acme.yaml:6:13: spec.members[0].namespaces: is missing: write namespaces like "
+       "{matchLabels: {tenant: acme}}"},
+      {"members: [{namespaces: {names: [Shop]}}]",
+       "acme.yaml:6:35: spec.members[0].namespaces.names[0]: \"Shop\" is no name of a "
+       "namespace"},
+      {"members: [{namespaces: {matchLabels: {}}}]",
+       "acme.yaml:6:40: spec.members[0].namespaces.matchLabels: is empty, which would be "
+       "everything: write labels like {tenant: acme}"},
+      {"members: [{namespaces: {matchLabels: {-a: b}}}]",
+       "acme.yaml:6:41: spec.members[0].namespaces.matchLabels.-a: \"-a\" is no name of a "
+       "label: "
+       "write one like tenant or example.com/tenant"},
       {"members: [{cgroup: t/a}]",
        "acme.yaml:6:22: spec.members[0].cgroup: \"t/a\" is no cgroup path: write it from the "
        "cgroup2 root, like /tenants.slice/acme.slice"},
@@ -400,7 +414,7 @@ metrics: 127.0.0.1:9723
                                             "ingress",
                                             "agent.yaml:3:38: infrastructure[1]: unknown field "
                                             "\"port\", did you mean ports? Known "
-                                            "fields: name, cidr, direction, ports"));
+                                            "fields: name, cidr, direction, ports, service"));
   EXPECT_THAT(
       test::lines_of(
           policy::parse_infrastructure("agent.yaml", "infrastructure: {}\n").problems),
