@@ -77,14 +77,17 @@ nodes_ready() {
   [ "$(cluster_kubectl get nodes --no-headers | grep -c ' Ready ')" = "$1" ]
 }
 
-# import_image FILE: a docker archive, into every node's containerd.
+# import_image FILE: a docker archive, into every node's containerd; all nodes at a time.
 import_image() {
-  local node name
+  local node name imports=() import bad=0
 
   name=$(basename "$1")
   for node in $(cluster_nodes); do
     cp "$1" "$cluster_folder/node$node/images/$name" || return 1
-    node_run "$node" "ctr -n k8s.io images import /run/state/images/$name" || return 1
-    rm "$cluster_folder/node$node/images/$name"
+    node_run "$node" "ctr -n k8s.io images import /run/state/images/$name" &
+    imports+=($!)
   done
+  for import in "${imports[@]}"; do wait "$import" || bad=1; done
+  for node in $(cluster_nodes); do rm "$cluster_folder/node$node/images/$name"; done
+  return $bad
 }

@@ -7,12 +7,19 @@ arm64_packages="base-files libc-bin dash libc6-dev linux-libc-dev gcc cmake pyth
   sed mawk mount base-passwd iproute2 util-linux procps ethtool nftables curl iperf3 redis-server
   bind9-dnsutils netcat-openbsd prometheus bpftool libbpf-dev libelf-dev zlib1g-dev"
 
-# ready_arm64_root keep|refresh: vm_cache/arm64 is there, or the script ends. `refresh` makes it anew.
+# All of them, as words.
+arm64_root_packages() {
+  # shellcheck disable=SC2086  # lists of words
+  echo $arm64_packages ${packages[libraries]} ${packages[tests]}
+}
+
+# ready_arm64_root keep|refresh: vm_cache/arm64 is there, or the script ends. `refresh` makes it anew, and so does
+# a package more than it was made of.
 ready_arm64_root() {
   local root=$vm_cache/arm64 log=$vm_cache/arm64.log
 
   mkdir -p "$vm_cache"
-  if [ -e "$root/complete" ] && [ "$1" != refresh ]; then return; fi
+  if [ "$(cat "$root/complete" 2>/dev/null)" = "$(arm64_root_packages)" ] && [ "$1" != refresh ]; then return; fi
   say "arm64: download Debian bookworm's libraries and programs (about 200 MB)"
   make_arm64_root "$root" >"$log" 2>&1 || {
     tail -n 5 "$log" >&2
@@ -24,9 +31,9 @@ make_arm64_root() {
   local root=$1 source=bookworm.arm64 archives=$vm_cache/apt/bookworm.arm64/cache/archives package
 
   suite_lists $source || return 1
-  # shellcheck disable=SC2086  # lists of words
-  suite_apt $source apt-get install -y --download-only --no-install-recommends $arm64_packages \
-    ${packages[libraries]} ${packages[tests]} || return 1
+  # shellcheck disable=SC2046  # words
+  suite_apt $source apt-get install -y --download-only --no-install-recommends $(arm64_root_packages) ||
+    return 1
   rm -rf "$root"
   mkdir -p "$root"
   for package in "$archives"/*.deb; do
@@ -38,5 +45,5 @@ make_arm64_root() {
   cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
   ln -sf mawk "$root/usr/bin/awk"
   ln -sf nc.openbsd "$root/bin/nc"
-  touch "$root/complete"
+  arm64_root_packages >"$root/complete"
 }
