@@ -66,7 +66,27 @@ def connections(addresses, family):
     mirror = addresses.services["acme/mirror"][family]
     yield Cell("itself", "ClusterIP (hairpin)", family, "acme-1", f"tcp {mirror} 80", OPEN)
     yield Cell("itself", "NodePort (hairpin)", family, "acme-1",
-               f"tcp {world.NODES[1][family]} {world.NODE_PORT + 20}", OPEN)
+               f"tcp {world.NODES[1][family]} {world.MIRROR_PORT}", OPEN)
+
+
+def services(addresses, family):
+    """Services that are not what they seem, or that are reached by other addresses."""
+    def cell(relation, way, address, port, expected):
+        return Cell(relation, way, family, "acme-1", f"tcp {address} {port}", expected)
+
+    for relation, name, expected in (("same tenant", "acme", OPEN), ("other tenant", "umbrella", CLOSED)):
+        yield cell(relation, "Service's external address", world.EXTERNAL[name][family], 80, expected)
+        for node, where in ((1, "here"), (2, "there")):
+            yield cell(relation, f"NodePort {where}, externalTrafficPolicy Local", world.NODES[node][family],
+                       world.LOCAL_PORTS[name], expected)
+    # Its own Service leads to the other tenant's pods; and the other's leads to its own, past the other's tenancy.
+    for relation, name in (("other tenant", "acme"), ("same tenant", "umbrella")):
+        whose = "own" if name == "acme" else "other tenant's"
+        address = addresses.services[f"{name}/borrowed"][family]
+        yield cell(relation, f"ClusterIP, {whose} Service, EndpointSlice by hand", address, 80, CLOSED)
+        for node, where in ((1, "here"), (2, "there")):
+            yield cell(relation, f"NodePort {where}, {whose} Service, EndpointSlice by hand",
+                       world.NODES[node][family], world.BORROWED_PORTS[name], CLOSED)
 
 
 def others(addresses, family):
@@ -101,5 +121,5 @@ def crafted(addresses, family):
 
 
 def all_cells(addresses):
-    return [cell for family in (4, 6) for part in (connections, others, crafted)
+    return [cell for family in (4, 6) for part in (connections, services, others, crafted)
             for cell in part(addresses, family)]

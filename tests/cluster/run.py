@@ -1,6 +1,7 @@
 # tests/cluster/run.py: the chart and the image on the test cluster: who reaches whom before, after and once it is gone,
 # and with traffic while all kinds of things happen. Usage: run.py [--only PART]... [--churn PODS] [--kills N]
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import world
 PARTS = ("before", "installed", "after", "disturbed", "uninstalled")
 # A source address that is not the pod's own is no business of a tenant's as long as there is none.
 NOT_JUDGED = None
+# With endpoints by hand, by one pod, and on another port.
+LAST_SERVICES = ("umbrella/borrowed/tcp/web", "acme/mirror/tcp/web", "kube-system/probe/tcp/dns")
 
 
 def say(text):
@@ -26,7 +29,21 @@ def settle():
     cluster.apply(*world.residents())
     for namespace in world.NAMESPACES:
         cluster.kubectl("wait", "pods", "-n", namespace, "-l", "pod", "--for=condition=Ready", "--timeout=240s")
-    return world.Addresses()
+    addresses = world.Addresses()
+    cluster.apply(*world.slices(addresses))
+    for node in world.NODES:
+        cluster.wait_until(lambda node=node: knows_services(node), 180,
+                           f"kube-proxy on node {node} has the rules for every Service")
+    return addresses
+
+
+def knows_services(node):
+    """Whether kube-proxy there has rules with endpoints for those Services that are made last."""
+    for table in ("ip", "ip6"):
+        rules = cluster.node(node, f"nft list table {table} kube-proxy || true")
+        if not all(re.search(rf"chain service-\w+-{name} {{", rules) for name in LAST_SERVICES):
+            return False
+    return True
 
 
 def world_outside():

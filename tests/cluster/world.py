@@ -13,6 +13,10 @@ NODES = {1: {4: "10.77.0.2", 6: "fd77::2"}, 2: {4: "10.77.0.3", 6: "fd77::3"}}
 # Namespace -> its tenant; None = nobody claims it.
 NAMESPACES = {"acme": "acme", "umbrella": "umbrella", "partner": "partner", "loose": None, "kube-system": None}
 NODE_PORTS = {name: NODE_PORT + i for i, name in enumerate(NAMESPACES)}
+MIRROR_PORT = NODE_PORT + 20
+LOCAL_PORTS = {"acme": NODE_PORT + 21, "umbrella": NODE_PORT + 22}
+BORROWED_PORTS = {"acme": NODE_PORT + 23, "umbrella": NODE_PORT + 24}
+EXTERNAL = {"acme": {4: "198.51.100.7", 6: "2001:db8:51::7"}, "umbrella": {4: "198.51.100.8", 6: "2001:db8:51::8"}}
 
 
 def pod(namespace, name, node, *, host_network=False, ports=(PORT, DNS), labels=None):
@@ -32,11 +36,12 @@ def pod(namespace, name, node, *, host_network=False, ports=(PORT, DNS), labels=
                          "hostPath": {"path": f"/run/state/pods/{name}", "type": "DirectoryOrCreate"}}]}}
 
 
-def service(namespace, name, selector, node_port=None):
+def service(namespace, name, selector, node_port=None, **more):
+    """Without a selector (None), its EndpointSlices are made by hand: see slices()."""
     return {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
         "spec": {"type": "NodePort" if node_port else "ClusterIP", "ipFamilyPolicy": "RequireDualStack",
-                 "selector": selector, "ports": [
+                 **({"selector": selector} if selector else {}), **more, "ports": [
                      {"name": "web", "port": 80, "targetPort": PORT,
                       **({"nodePort": node_port} if node_port else {})},
                      {"name": "dns", "port": DNS, "targetPort": DNS, "protocol": "TCP"}]}}
@@ -54,8 +59,25 @@ def residents():
         objects += [pod(name, f"{name}-{node}", node) for node in NODES]
         objects.append(service(name, "probe", {"app": "probe"}, NODE_PORTS[name]))
     objects.append(pod("acme", "acme-host", 1, host_network=True, ports=(18080,), labels={"app": "host"}))
-    objects.append(service("acme", "mirror", {"pod": "acme-1"}, NODE_PORT + 20))
+    objects.append(service("acme", "mirror", {"pod": "acme-1"}, MIRROR_PORT))
+    for name in ("acme", "umbrella"):
+        objects.append(service(name, "external", {"app": "probe"}, externalIPs=list(EXTERNAL[name].values())))
+        objects.append(service(name, "local", {"app": "probe"}, LOCAL_PORTS[name], externalTrafficPolicy="Local"))
+        objects.append(service(name, "borrowed", None, BORROWED_PORTS[name]))
     return objects
+
+
+def slices(addresses):
+    """Each tenant's Service `borrowed` leads to the other tenant's pods: whoever may write EndpointSlices in a namespace
+    of his own can do that."""
+    return [{
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": f"IPv{family}",
+        "metadata": {"name": f"borrowed-{family}", "namespace": name,
+                     "labels": {"kubernetes.io/service-name": "borrowed"}},
+        "ports": [{"name": "web", "port": PORT, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [addresses.pods[f"{other}-{node}"][family]], "conditions": {"ready": True}}
+                      for node in NODES]}
+        for name, other in (("acme", "umbrella"), ("umbrella", "acme")) for family in (4, 6)]
 
 
 def policy():

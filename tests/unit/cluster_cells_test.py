@@ -17,7 +17,8 @@ class Everywhere:
     def __init__(self):
         names = [f"{name}-{node}" for name in world.NAMESPACES for node in world.NODES] + ["acme-host"]
         self.pods = {name: {4: f"10.244.0.{i}", 6: f"fd00:244::{i}"} for i, name in enumerate(names, 2)}
-        places = [f"{name}/probe" for name in world.NAMESPACES] + ["acme/mirror"]
+        places = [f"{name}/probe" for name in world.NAMESPACES]
+        places += ["acme/mirror", "acme/borrowed", "umbrella/borrowed"]
         self.services = {place: {4: f"10.96.0.{i}", 6: f"fd00:96::{i}"} for i, place in enumerate(places, 2)}
 
 
