@@ -16,7 +16,7 @@ namespace partywall::probe {
 namespace {
 
 constexpr auto kLimit = std::chrono::seconds(4);
-constexpr auto kFlowLimit = std::chrono::seconds(2);
+constexpr auto kFlowLimit = std::chrono::seconds(5);
 constexpr auto kLook = std::chrono::milliseconds(200);
 
 using Words = std::vector<std::string>;
