@@ -65,6 +65,8 @@ def document(path, key, kind):
     body = f"{{{key}: 1}}"
     for name in reversed(path.split(".") if path else []):
         body = f"{{{name[:-2]}: [{body}]}}" if name.endswith("[]") else f"{{{name}: {body}}}"
+        if name == "pods":  # which are looked at together with these only
+            body = f"{{namespaces: {{names: [a]}}, {body[1:]}"
     if path.startswith("infrastructure"):
         return body
     inner = body[1:-1]
