@@ -38,6 +38,7 @@ Result<void> EndpointTrie::rebuild(const Endpoints& ranges) {
   for (uint32_t block = 0; block < ENDPOINT_ROOT_BLOCKS; block++)
     if (auto there = need_(block); !there) return there;
   std::memset(blocks_.data(), 0, ENDPOINT_ROOT_BLOCKS * sizeof(abi::endpoint_block));
+  built_ = true;
   free_.clear();
   for (uint32_t block = ENDPOINT_BLOCKS; block-- > ENDPOINT_ROOT_BLOCKS;)
     free_.push_back(block);

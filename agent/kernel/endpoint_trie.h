@@ -33,7 +33,8 @@ class EndpointTrie {
   // Paints one range anew, after it was added to, changed in or removed from `ranges`.
   Result<void> repaint(const policy::Prefix& range, const Endpoints& ranges);
 
-  size_t blocks_used() const { return ENDPOINT_BLOCKS - free_.size(); }
+  // 0 before the first rebuild().
+  size_t blocks_used() const { return built_ ? ENDPOINT_BLOCKS - free_.size() : 0; }
 
  private:
   Result<void> fill(uint32_t address, int bits, uint32_t peer);
@@ -44,6 +45,7 @@ class EndpointTrie {
   std::span<abi::endpoint_block> blocks_;
   Need need_;
   std::vector<uint32_t> free_;
+  bool built_ = false;
 };
 
 }  // namespace partywall::kernel

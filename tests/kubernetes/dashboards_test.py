@@ -101,6 +101,7 @@ class QueriesTest(unittest.TestCase):
                 stdout=log, stderr=log)
         cls.addClassCleanup(cls.stop)
         wait_until(lambda: cls.query("up == 1"), 60, "Prometheus has scraped the agent")
+        cls.fullest = max(cls.query("partywall_map_entries / partywall_map_capacity"))
         cls.traffic()
 
     @classmethod
@@ -210,6 +211,9 @@ class QueriesTest(unittest.TestCase):
         ceiling = 3e6 / 8
         wait_until(lambda: 0.7 * ceiling < value("tenant", "Sends", "a") < 1.1 * ceiling, 30,
                    "the tenant that sends too much is shown at its ceiling")
+
+    def test_a_fresh_agent_has_room(self):
+        self.assertLess(self.fullest, 0.5, "of its fullest map, before any change of policy")
 
     def test_choices_have_values(self):
         for name, page in pages().items():
