@@ -269,10 +269,10 @@ def members():
          "cgroup": cgroup(), "interface": interface(),
          "addresses": a_list(
              "What a cgroup or an interface may use as source, and how others know it. Absent: any that no tenant owns. "
-             "Pods have their own.",
+             "Alone: of workloads on other machines. Pods have their own.",
              cidr_range("An address or a range, like 10.1.0.0/24.", [not_nobodys()]), ADDRESSES, minItems=1)},
         checks=[
-            check("has(self.cgroup) || has(self.interface) || has(self.namespaces) || has(self.pods)",
+            check("has(self.cgroup) || has(self.interface) || has(self.addresses) || has(self.namespaces) || has(self.pods)",
                   "is missing: write a cgroup like /tenants.slice/acme.slice, an interface or namespaces", ".cgroup"),
             check("!has(self.pods) || has(self.namespaces)",
                   "is missing: write namespaces like {matchLabels: {tenant: acme}}", ".namespaces"),
