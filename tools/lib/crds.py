@@ -73,10 +73,13 @@ def pattern_of(units, per_second):
     return f"^{DIGITS}({names})?" + ("(/s)?$" if per_second else "$")
 
 
+def is_amount(units, per_second, of="self"):
+    return f"(type({of}) == int ? {of} >= 0 : {of}.matches('{pattern_of(units, per_second)}'))"
+
+
 def quantity(description, units, least, most, syntax, span, per_second=True):
     """A number within a range. Both refusals are said as the parser does."""
-    pattern = pattern_of(units, per_second)
-    reads = f"(type(self) == int ? self >= 0 : self.matches('{pattern}'))"
+    reads = is_amount(units, per_second)
     return number_or_text(description, [
         check(reads, f"'\"' + string(self) + '\" {syntax}'", computed=True),
         check(f"!{reads} || ({amount(units)} >= {float(least)!r} && {amount(units)} < {float(most + 1)!r})",
@@ -90,8 +93,7 @@ def byte_rate(description):
 
 
 def burst():
-    pattern = pattern_of(SIZE, per_second=False)
-    reads = f"(type(self) == int ? self >= 0 : self.matches('{pattern}'))"
+    reads = is_amount(SIZE, per_second=False)
     return number_or_text(
         "Bytes that may run ahead of the ceiling: 1514 to what it earns in 60 s, like 64000 or 256Ki. By default 20 ms of "
         "the ceiling, and at least 16 KiB.",
@@ -108,7 +110,8 @@ def direction(what):
                               "16Mi; from 8Kbit to 400Gbit."),
          "burst": burst()},
         ["ceiling"],
-        [check(f"!has(self.burst) || {amount(SIZE, 'self.burst')} < {amount(RATE, 'self.ceiling')} * 60.0 + 1.0",
+        [check(f"!has(self.burst) || !{is_amount(SIZE, False, 'self.burst')} || !{is_amount(RATE, True, 'self.ceiling')} || "
+               f"{amount(SIZE, 'self.burst')} < {amount(RATE, 'self.ceiling')} * 60.0 + 1.0",
                "takes longer than 60s to earn back: write less, or a higher ceiling", ".burst")])
 
 
@@ -225,7 +228,7 @@ def cgroup():
         "A cgroup from the cgroup2 root, like /tenants.slice/acme.slice, with its whole subtree. * stands for any characters "
         "of one segment, ** for any number of segments.", 511, **{"x-kubernetes-validations": [
             check("self.startsWith('/')", "is no cgroup path: write it from the cgroup2 root, like /tenants.slice/acme.slice"),
-            check("self == '' || !self.substring(1).split('/').exists(s, s == '')",
+            check("!self.startsWith('/') || !self.substring(1).split('/').exists(s, s == '')",
                   "has an empty segment: write one / between names, none at the end"),
             check("!self.split('/').exists(s, s == '.' || s == '..')",
                   "has the segment . or ..: write the path without it"),
