@@ -162,9 +162,9 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(0, self.agent.metric("partywall_kubernetes_errors_total"))
         self.assertNotRegex(self.agent.log(), r"(?i)forbidden|\b40[0139]\b|\b422\b")
 
-    def test_alerts_name_its_metrics(self):
+    def test_alerts_and_dashboards_name_its_metrics(self):
         page = self.agent.scrape()
-        text = (CHART / "files/alerts.yaml").read_text()
+        text = "".join(file.read_text() for file in [CHART / "files/alerts.yaml", *CHART.glob("files/dashboards/*.json")])
         for name in set(re.findall(r"partywall_kubernetes_\w+", text)):
             self.assertRegex(page, rf"(?m)^{name} ")
         self.assertEqual(1, self.agent.metric("partywall_kubernetes_synced"))

@@ -182,6 +182,9 @@ class QueriesTest(unittest.TestCase):
         count = 0
         for name, page in pages().items():
             for title, query in queries(page):
+                if "partywall_kubernetes_" in query:
+                    self.query(self.fill(query))  # is understood; agent_test.py asks an agent in a cluster for its series
+                    continue
                 count += 1
                 with self.subTest(f"{name}: {title}", query=query):
                     # What a tenant is refused is the refused tenant's to show.

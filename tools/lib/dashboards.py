@@ -128,6 +128,11 @@ def fleet():
                (f"max(partywall_map_memory_bytes{{{at}}})", "maps"))
     page.graph("Versions", "Nodes per version of the agent.", "none",
                (f"count by (version) (partywall_build_info{{{at}}})", "{{version}}"), stack=True)
+    page.graph("API server: silence, the ten longest", "The last state stays in force.", "s",
+               (f"topk(10, partywall_kubernetes_last_contact_seconds{{{at}}})", "{{instance}}"))
+    page.graph("API server: requests and bytes, all agents", "Lists and watches.", "none",
+               (f"sum(rate(partywall_kubernetes_requests_total{{{at}}}{RATE}))", "requests per second"),
+               (f"sum(rate(partywall_kubernetes_received_bytes_total{{{at}}}{RATE}))", "bytes per second"))
     page.graph("Events lost", "Denials are counted all the same.", "ops",
                (f'sum by (outcome) (rate(partywall_events_total{{{at}, outcome!="sent"}}{RATE}))', "{{outcome}}"),
                (f"sum(rate(partywall_event_lines_lost_total{{{at}}}{RATE})) or vector(0)", "not handed on"))
@@ -233,6 +238,15 @@ def node():
                (f"sum(rate(partywall_repairs_total{{{at}}}{RATE})) or vector(0)", "repairs"))
     page.graph("Readings of the policy", "By what came of them.", "ops",
                (f"rate(partywall_policy_reads_total{{{at}}}{RATE})", "{{result}}"))
+    page.row("API server")
+    page.graph("Last heard of", "Of the kind of objects that is silent longest. The last state stays in force.", "s",
+               (f"partywall_kubernetes_last_contact_seconds{{{at}}}", "silence"), width=8)
+    page.graph("Requests and failures", "Lists and watches; those that failed or were cut.", "ops",
+               (f"rate(partywall_kubernetes_requests_total{{{at}}}{RATE})", "requests"),
+               (f"rate(partywall_kubernetes_errors_total{{{at}}}{RATE})", "failures"), width=8)
+    page.graph("Received", "Bytes of lists and watches.", "Bps",
+               (f"rate(partywall_kubernetes_received_bytes_total{{{at}}}{RATE})", "bytes"), width=8)
+    page.row("Programs")
     page.graph("Programs", "1 = attached, asked of the kernel.", "none",
                (f"partywall_program_attached{{{at}}}", "{{program}}"), most=1)
     return page
