@@ -140,18 +140,22 @@ std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
     while (!around.empty() && !around.back().contains(range)) around.pop_back();
     if (!node || named.contains(range)) around.push_back(range);
     if (is_owned(range, owned) || is_within(range, network.pod_ranges)) continue;
-    if (node)
-      zone.peer |= PEER_NODE;
-    else if (service != services.end() ||
-             std::ranges::binary_search(network.service_ranges, range))
-      zone.peer |= PEER_SERVICE;
-    else if (is_within(range, network.service_ranges))
-      continue;
     if (is_multicast(range)) zone.peer |= PEER_MULTICAST;
-    if (std::ranges::any_of(policy.infrastructure, [&](const Infrastructure& entry) {
-          return covers(entry.cidr, zone);
-        }))
-      zone.peer |= PEER_INFRASTRUCTURE;
+
+    bool lane = std::ranges::any_of(policy.infrastructure, [&](const Infrastructure& entry) {
+      return covers(entry.cidr, zone);
+    });
+
+    if (lane) zone.peer |= PEER_INFRASTRUCTURE;
+    if (node) {
+      zone.peer |= PEER_NODE;
+    } else if (is_within(range, network.service_ranges) || service != services.end()) {
+      // What is no service's there is nobody's, but for the lane.
+      if (!lane && service == services.end() &&
+          !std::ranges::binary_search(network.service_ranges, range))
+        continue;
+      zone.peer |= PEER_SERVICE;
+    }
     if (node) {
       NodeKind kind{around.empty() ? Prefix{} : around.back(), {}};
 

@@ -117,7 +117,7 @@ void Differential::SetUp() {
 }
 
 void Differential::roll_policy(Dice& dice) {
-  text_ = PolicyDice(dice).roll();
+  text_ = PolicyDice(dice).roll(dice.percent(50));
   policy(text_.documents, text_.config);
 }
 

@@ -130,7 +130,9 @@ std::string PolicyDice::rules(const std::string& own, const char* peers) {
     std::string named;
 
     for (uint32_t j = 0, most = dice_.percent(5) ? 0 : 1 + dice_.below(2); j < most; j++) {
-      const std::string& other = dice_.one_of(names_);
+      const std::string& other = !built_in_.empty() && dice_.percent(25)
+                                     ? dice_.one_of(built_in_)
+                                     : dice_.one_of(names_);
 
       if (other == own || dice_.percent(50)) {
         append(named, range_peer());
@@ -218,7 +220,85 @@ void PolicyDice::list_edges(DicePolicy& made) {
         made.owned[tenant].push_back(address);
 }
 
-DicePolicy PolicyDice::roll() {
+// "[...]" of a few protocols and ports.
+std::string PolicyDice::plain_ports() {
+  static constexpr const char* kEntries[] = {"{protocol: TCP, port: 80}",
+                                             "{protocol: UDP, port: 53}",
+                                             "{protocol: TCP, port: 1000-2000}",
+                                             "{protocol: ICMP}",
+                                             "{protocol: TUNNEL}",
+                                             "{protocol: TCP}"};
+  std::string list;
+
+  for (const char* entry : kEntries)
+    if (dice_.percent(25)) append(list, entry);
+  return "[" + list + "]";
+}
+
+std::string PolicyDice::network() {
+  static const auto kGroups = read_ranges({"224.0.0.0/4", "255.255.255.255/32", "ff00::/8"});
+  auto is_group = [](const policy::Prefix& range) {
+    for (const policy::Prefix& group : kGroups)
+      if (meet(group, range)) return true;
+    return false;
+  };
+  auto is_owned = [&](const policy::Prefix& range) {
+    for (const auto& [tenant, ranges] : owned_)
+      for (const policy::Prefix& other : ranges)
+        if (other.contains(range)) return true;
+    return false;
+  };
+  auto list_of = [&](uint32_t most, auto make) {
+    std::string list;
+
+    for (uint32_t i = 0, count = dice_.below(most + 1); i < count; i++) {
+      policy::Prefix range = make();
+
+      if (is_group(range) || is_owned(range)) continue;
+      ranges_.push_back(range);
+      append(list, quoted(range));
+    }
+    return "[" + list + "]";
+  };
+  auto single = [&] {
+    policy::Prefix range =
+        dice_.percent(50) ? dice_.inside(dice_.one_of(ranges_)) : some_range();
+
+    return cut(range.address, is_v4(range.address) ? 32 : 128);
+  };
+  std::string pods = list_of(3, [&] {
+    return dice_.percent(50) ? dice_.around(dice_.one_of(ranges_)) : some_range();
+  });
+  std::string local = list_of(2, [&] { return dice_.inside(dice_.one_of(ranges_)); });
+  std::string nodes = list_of(4, single);
+  std::string blocks = list_of(2, [&] { return some_range(); });
+  std::string services;
+
+  for (uint32_t i = 0, count = dice_.below(5); i < count; i++) {
+    static constexpr int kPorts[] = {53, 80, 443, 5432, 8191};
+    std::string ports;
+
+    for (uint32_t j = 0, many = dice_.below(4); j < many; j++) {
+      int target = dice_.one_of(kPorts);
+      std::string entry =
+          fmt::format("protocol: {}, port: {}, target: {}", dice_.percent(60) ? "TCP" : "UDP",
+                      dice_.one_of(kPorts), target);
+
+      if (dice_.percent(50)) entry += fmt::format(", node: {}", 30000 + dice_.below(4));
+      append(ports, "{" + entry + "}");
+    }
+    append(services, fmt::format("{{name: s{}, tenant: t{}, addresses: {}, ports: [{}]}}", i,
+                                 dice_.below(kTenants), list_of(3, single), ports));
+  }
+  for (uint16_t port : {30000, 30001, 30002, 30003}) ports_.insert(port);
+  return fmt::format(
+      "---\n{{apiVersion: partywall.dev/v1alpha1, kind: ClusterNetwork, metadata: {{name: c}}, "
+      "spec: {{podTenant: t4, podRanges: {}, localRanges: {}, nodes: {}, serviceRanges: {}, "
+      "infrastructure: {{tenant: t5, offers: {}, reaches: {}}}, services: [{}]}}}}\n",
+      pods, local, nodes, blocks, plain_ports(), plain_ports(), services);
+}
+
+DicePolicy PolicyDice::roll(bool cluster) {
   DicePolicy made;
   std::map<std::string, std::string> specs;
 
@@ -226,15 +306,21 @@ DicePolicy PolicyDice::roll() {
   owned_.clear();
   ports_ = {0, 40000};
   names_.clear();
+  built_in_.clear();
   agreed_.clear();
   for (const char* whole :
        {"10.0.0.0/8", "fd00::/8", "224.0.0.0/4", "255.255.255.255/32", "ff00::/8"})
     ranges_.push_back(policy::parse_prefix(whole).value());
   for (int i = 0; i < 3; i++) made.documents += tier(i);
   for (int i = 0; i < kTenants; i++)
-    if (dice_.percent(90) || i == 0) names_.push_back(fmt::format("t{}", i));
+    if (cluster && i >= 4)
+      built_in_.push_back(fmt::format("t{}", i));
+    else if (dice_.percent(90) || i == 0)
+      names_.push_back(fmt::format("t{}", i));
   for (const std::string& name : names_) specs[name] = head(name);
+  for (const std::string& name : built_in_) specs[name] = head(name);
   made.config = lane();
+  if (cluster) made.documents += network();
   // All senders first, so that receivers know what is hoped for.
   for (const char* peers : {"to", "from"})
     for (const std::string& name : names_) {
@@ -247,6 +333,7 @@ DicePolicy PolicyDice::roll() {
   for (const auto& [name, spec] : specs)
     made.documents +=
         document("Tenant", name, spec + (spec.find("network") == std::string::npos ? "" : "}"));
+  names_.insert(names_.end(), built_in_.begin(), built_in_.end());
   for (const std::string& name : names_) made.owned[name] = {};
   list_edges(made);
   made.tenants = names_;

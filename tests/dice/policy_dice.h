@@ -35,7 +35,9 @@ class PolicyDice {
 
   explicit PolicyDice(Dice& dice) : dice_(dice) {}
 
-  DicePolicy roll();
+  // `cluster`: with a ClusterNetwork, in which t4 has the pods that nobody has and t5 is the
+  // infrastructure.
+  DicePolicy roll(bool cluster = false);
 
  private:
   policy::Prefix some_range();
@@ -46,6 +48,8 @@ class PolicyDice {
   std::string tier(int number);
   std::string head(const std::string& tenant);
   std::string lane();
+  std::string network();
+  std::string plain_ports();
   void list_edges(DicePolicy& made);
 
   Dice& dice_;
@@ -53,6 +57,7 @@ class PolicyDice {
   std::map<std::string, std::vector<policy::Prefix>> owned_;
   std::set<uint16_t> ports_;
   std::vector<std::string> names_;
+  std::vector<std::string> built_in_;
   std::map<std::string, std::string> agreed_;  // ingress rules that a tenant's senders hope for
 };
 
