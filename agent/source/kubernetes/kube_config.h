@@ -25,7 +25,7 @@ struct ApiAccess {
   std::string client_key_data;
   bool insecure_skip_verify = false;
   std::string tls_server_name;  // empty = the name in `server`
-  std::string namespace_;       // may be empty
+  std::string namespace_;       // may be empty  NOLINT(readability-identifier-naming)
 };
 
 // From the variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT and the files token,
