@@ -1,5 +1,5 @@
-# tests/kubernetes/agent_cut_off_test.py: an agent that cannot reach its API server goes on enforcing what it knew, says how
-# old that is, does so after a restart as well, and catches up afterwards. Root, for the agent.
+# tests/kubernetes/agent_cut_off_test.py: an agent that cannot reach its API server goes on enforcing what it knew, says
+# how old that is, does so after a restart as well, and catches up afterwards. Root, for the agent.
 import os
 import unittest
 
