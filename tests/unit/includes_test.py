@@ -15,7 +15,7 @@ IMPURE = r"fstream|iostream|istream|ostream|filesystem|thread|mutex|chrono|ctime
 LIBC = (
     r"[a-z_0-9]+|(sys|net|netinet|arpa|linux|asm)/[a-z_0-9/]+\.h|"
     r"(unistd|fcntl|dirent|poll|signal|time|strings|string|sched|fnmatch|glob|grp|pwd|"
-    r"termios|getopt|malloc|errno|stdint|stddef|stdio|stdlib|pthread|endian|ftw|limits|spawn)\.h"
+    r"termios|getopt|ifaddrs|malloc|errno|stdint|stddef|stdio|stdlib|pthread|endian|ftw|limits|spawn)\.h"
 )
 MNL = r"libmnl/libmnl\.h"
 LIBBPF = r"bpf/[a-z_0-9]+\.h"

@@ -440,6 +440,12 @@ Json Cluster::tenant_document(const Json& object, const Holding& held,
   return document;
 }
 
+void Cluster::put_own_addresses(std::set<std::string> addresses) {
+  if (addresses == own_addresses_) return;
+  own_addresses_ = std::move(addresses);
+  changed_ = true;
+}
+
 Json Cluster::network_document() {
   Json spec = {{"podTenant", kUnassigned},
                {"podRanges", pod_ranges()},
@@ -451,6 +457,7 @@ Json Cluster::network_document() {
   std::set<std::string> nodes;
   Json services = Json::array();
 
+  nodes = own_addresses_;
   if (node_) {
     spec["localRanges"] = node_->pod_ranges;
     nodes.insert(node_->addresses.begin(), node_->addresses.end());

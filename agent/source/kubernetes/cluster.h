@@ -67,6 +67,9 @@ class Cluster {
   void put(std::string_view kind, const nlohmann::json& object);
   void gone(std::string_view kind, const std::string& key);
 
+  // The addresses of this machine's interfaces, which are the node's beside those of the Node.
+  void put_own_addresses(std::set<std::string> addresses);
+
   // Whether render() would say something else than the last time.
   bool changed() const { return changed_; }
 
@@ -127,6 +130,7 @@ class Cluster {
   std::map<std::string, Custom> tenants_;
   std::map<std::string, TenantNode> tenant_nodes_;
   std::optional<Node> node_;
+  std::set<std::string> own_addresses_;
   uint64_t customs_changed_ = 1;               // how often Tiers and Tenants have
   std::map<std::string, std::string> spaces_;  // namespace -> who claims it; as it is asked
   std::map<std::string, Made> made_;           // by tenant

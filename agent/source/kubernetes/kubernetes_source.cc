@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "agent/source/kubernetes/own_addresses.h"
 #include "agent/source/kubernetes/tenant_status.h"
 
 namespace partywall::kubernetes {
@@ -103,6 +104,14 @@ std::string KubernetesSource::missing() const {
 }
 
 // The TenantNodes of tenants that matter here; which they are, the other objects say.
+// A CNI gives the host its address with the first pod: before the API says that pod's.
+void KubernetesSource::see_own_addresses() {
+  if (auto own = own_addresses())
+    cluster_.put_own_addresses(std::move(*own));
+  else
+    spdlog::warn("{}; those that were known stay", own.error().message());
+}
+
 void KubernetesSource::follow_tenant_nodes() {
   std::string labels;
 
@@ -120,6 +129,7 @@ void KubernetesSource::follow_tenant_nodes() {
 void KubernetesSource::take_change() {
   for (const auto& [kind, reflector] : reflectors_)
     if (reflector->facts().lists == 0) return;
+  see_own_addresses();
   if (!reflectors_.contains("TenantNode")) {
     rendered_ = cluster_.render();
     follow_tenant_nodes();

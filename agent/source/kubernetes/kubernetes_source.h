@@ -73,6 +73,7 @@ class KubernetesSource {
  private:
   KubernetesSource(SourceOptions options, std::function<void()> changed);
   void follow(std::string kind, Selection selection);
+  void see_own_addresses();
   void follow_tenant_nodes();
   void take_change();
   void lead(bool leads);
