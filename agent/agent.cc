@@ -228,6 +228,39 @@ Result<void> Agent::open_cluster() {
   return {};
 }
 
+// An earlier agent's programs refuse the pod of this one, which they do not know: it would
+// never reach the API server that could say whose it is. So the last good policy comes first,
+// with this pod in it.
+void Agent::let_own_pod_pass() {
+  if (options_.pod_uid.empty() || datapath_->generation() == 0) return;
+
+  auto folder = source::PolicyFolder::open(last_good_.folder());
+  auto copy =
+      folder ? folder->read(infrastructure_, options_.cgroup_root) : policy::ParsedPolicy{};
+  auto lane = copy.policy.tenants.find(kubernetes::kInfrastructure);
+
+  if (!copy.problems.empty() || lane == copy.policy.tenants.end()) {
+    spdlog::warn("there is no last good policy to put this agent's own pod into");
+    return;
+  }
+
+  policy::Tenant tenant = lane->second;
+
+  for (const char* qos : {"Guaranteed", "Burstable", "BestEffort"}) {
+    kubernetes::Pod own;
+
+    own.cgroup_uid = options_.pod_uid;
+    own.qos = qos;
+
+    auto pattern = policy::parse_cgroup_pattern(cgroup_of(own, options_.cgroup_root));
+
+    if (pattern) tenant.cgroups.push_back(std::move(*pattern));
+  }
+  copy.policy.tenants.add(std::move(tenant));
+  if (auto done = enforce("own pod", std::move(copy)); !done)
+    spdlog::warn("let this agent's own pod pass: {}", done.error().message());
+}
+
 // Until the API server has told everything once, or has had its time.
 void Agent::wait_for_cluster() {
   kubernetes::Timer patience(loop_->base(), [this] { loop_->stop(); });
@@ -290,7 +323,10 @@ Result<void> Agent::serve() {
 }
 
 Result<void> Agent::enforce_first() {
-  if (cluster_) wait_for_cluster();
+  if (cluster_) {
+    let_own_pod_pass();
+    wait_for_cluster();
+  }
 
   std::vector<std::string> problems;
 

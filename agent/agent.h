@@ -39,6 +39,7 @@ class Agent {
   Result<void> open_source();
   Result<void> open_cluster();
   void wait_for_cluster();
+  void let_own_pod_pass();
   policy::ParsedPolicy read_policy();
   std::vector<source::PolicySource> policy_sources() const;
   std::string source_name() const;

@@ -211,6 +211,8 @@ ParsedOptions parse_options(int argc, char** argv) {
       "Follow the API server of the cluster that this is a pod of, instead of a folder");
   app.add_option("--kubeconfig", options.kubeconfig,
                  "Follow the API server that this kubeconfig file names, instead of a folder");
+  app.add_option("--pod-uid", options.pod_uid,
+                 "UID of the pod that this agent is in, which must not be refused as unknown");
   app.add_option("--namespace", options.space,
                  "Namespace of the agents' Lease; without it no statuses are written");
   app.add_option("--cluster-cidrs", options.cluster_cidrs,

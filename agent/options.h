@@ -37,6 +37,7 @@ struct Options {
   // The policy is the API server's; lists are separated by commas.
   bool kubernetes = false;    // as a pod of the cluster
   std::string kubeconfig;     // or with these credentials; "" = none
+  std::string pod_uid;        // of the agent's own pod; "" = it is none
   std::string space;          // --namespace: the release's own; "" = write no statuses
   std::string cluster_cidrs;  // pods' ranges; "" = the nodes'
   std::string service_cidrs;

@@ -42,7 +42,7 @@ struct ClusterNetwork {
   // that no tenant has: the API learns of a pod's address later than the pod.
   std::vector<Prefix> local_ranges;
   std::vector<Prefix> service_ranges;  // who has no service there is nobody
-  std::vector<Prefix> nodes;           // single addresses
+  std::vector<Prefix> nodes;           // single addresses; may lie in a pod range
   std::string infrastructure_tenant;
   std::vector<PortRange> offers;   // that every tenant may reach of the infrastructure tenant
   std::vector<PortRange> reaches;  // that it may reach of every tenant

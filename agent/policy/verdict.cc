@@ -200,7 +200,8 @@ Verdict Judge::refuse(Protocol protocol, const Answer& answer, abi::reason port,
 std::string Judge::owner_of(const Address& address) const {
   for (const auto& [name, tenant] : policy_.tenants)
     if (is_in(address, tenant.addresses)) return name;
-  if (policy_.network && is_in(address, policy_.network->pod_ranges) &&
+  if (policy_.network && !is_in(address, policy_.network->nodes) &&
+      is_in(address, policy_.network->pod_ranges) &&
       policy_.tenants.contains(policy_.network->pod_tenant))
     return policy_.network->pod_tenant;
   return "";

@@ -139,7 +139,8 @@ std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
 
     while (!around.empty() && !around.back().contains(range)) around.pop_back();
     if (!node || named.contains(range)) around.push_back(range);
-    if (is_owned(range, owned) || is_within(range, network.pod_ranges)) continue;
+    // A node has addresses in the pod ranges, too: its end of the pods' links.
+    if (is_owned(range, owned) || (!node && is_within(range, network.pod_ranges))) continue;
     if (is_multicast(range)) zone.peer |= PEER_MULTICAST;
 
     bool lane = std::ranges::any_of(policy.infrastructure, [&](const Infrastructure& entry) {

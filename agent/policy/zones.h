@@ -35,8 +35,8 @@ struct Zone {
 // sorted and disjoint, is left out.
 //
 // In a cluster also the services' addresses and ranges, and the nodes' addresses: those that
-// all rules and services take alike share a number. What lies inside a pod range, or is a part
-// of a service range that is no service's, is left out.
+// all rules and services take alike share a number. What else lies inside a pod range, or is a
+// part of a service range that is no service's, is left out.
 std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
                              std::span<const OwnedRange> owned);
 

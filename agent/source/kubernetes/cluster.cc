@@ -443,6 +443,7 @@ Json Cluster::tenant_document(const Json& object, const Holding& held,
 void Cluster::put_own_addresses(std::set<std::string> addresses) {
   if (addresses == own_addresses_) return;
   own_addresses_ = std::move(addresses);
+  network_.reset();
   changed_ = true;
 }
 

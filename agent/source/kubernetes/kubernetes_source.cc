@@ -103,7 +103,6 @@ std::string KubernetesSource::missing() const {
   return words;
 }
 
-// The TenantNodes of tenants that matter here; which they are, the other objects say.
 // A CNI gives the host its address with the first pod: before the API says that pod's.
 void KubernetesSource::see_own_addresses() {
   if (auto own = own_addresses())
@@ -112,6 +111,7 @@ void KubernetesSource::see_own_addresses() {
     spdlog::warn("{}; those that were known stay", own.error().message());
 }
 
+// The TenantNodes of tenants that matter here; which they are, the other objects say.
 void KubernetesSource::follow_tenant_nodes() {
   std::string labels;
 

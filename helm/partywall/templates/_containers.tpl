@@ -20,7 +20,7 @@
     timeoutSeconds: 5
     failureThreshold: 1
   {{- else }}
-  args: [--config, /etc/partywall/partywalld.yaml, --node, $(NODE_NAME)]
+  args: [--config, /etc/partywall/partywalld.yaml, --node, $(NODE_NAME), --pod-uid, $(POD_UID)]
   # Ready means: the first generation of the policy is in force.
   {{- $ready := dict "host" "127.0.0.1" "port" .Values.metrics.port "path" "/readyz" }}
   startupProbe:
@@ -41,6 +41,8 @@
   env:
     - name: NODE_NAME
       valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+    - name: POD_UID
+      valueFrom: {fieldRef: {fieldPath: metadata.uid}}
   securityContext:
     {{- include "partywall.securityContext" . | nindent 4 }}
   resources:
