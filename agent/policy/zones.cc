@@ -158,7 +158,7 @@ std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
       zone.peer |= PEER_SERVICE;
     }
     if (node) {
-      NodeKind kind{around.empty() ? Prefix{} : around.back(), {}};
+      NodeKind kind{around.empty() ? Prefix{{range.address.family, {}}, 0} : around.back(), {}};
 
       if (service != services.end()) kind.second = service->second;
 

@@ -88,7 +88,7 @@ policy::Flow flow_of(const DicePacket& packet) {
     flow.opens = (packet.tcp_flags & 0x12) == 0x02;  // SYN without ACK
   else if (packet.protocol == IPPROTO_UDP)
     flow.opens = !egress;  // the socket of a rolled packet has sent nothing
-  else
+  else if (packet.protocol == IPPROTO_ICMP || packet.protocol == IPPROTO_ICMPV6)
     flow.opens = !is_answer(static_cast<uint8_t>(packet.source_port), is_v4(packet.source));
   return flow;
 }
