@@ -290,6 +290,24 @@ TEST_F(ClusterTest, AServiceIsReachedByWhoMayReachItsTarget) {
   EXPECT_EQ(abi::REASON_ALLOW_WORLD, asks("acme", "203.0.113.9", 80));
 }
 
+TEST_F(ClusterTest, WhatTheNodeHasInThePodRangeIsTheNodes) {
+  pod("shop", "web", "10.1.1.2");
+  EXPECT_EQ(abi::REASON_DENY_TENANT, asks("acme", "10.1.1.1", 80)) << "a pod of whoever";
+  cluster_.put_own_addresses({"10.1.1.1", "192.0.2.1"});
+  EXPECT_TRUE(cluster_.changed());
+  EXPECT_EQ(abi::REASON_DENY_WORLD, asks("acme", "10.1.1.1", 80));
+  EXPECT_EQ(abi::REASON_ALLOW_WORLD, asks("unassigned", "10.1.1.1", 80));
+
+  // It is no workload's source, but for one on the node's network.
+  policy::Flow flow;
+  policy::Policy now = policy();
+
+  flow.tenant = "acme";
+  flow.local = policy::parse_address("10.1.1.1").value();
+  flow.peer = policy::parse_address("10.1.1.2").value();
+  EXPECT_EQ(abi::REASON_ALLOW_SAME_TENANT, judge(now, flow).reason);
+}
+
 TEST_F(ClusterTest, NothingIsMadeAgainThatDidNotChange) {
   pod("shop", "web", "10.1.1.2");
   EXPECT_TRUE(cluster_.changed());
