@@ -208,7 +208,10 @@ static __always_inline enum reason judge_rewritten(struct flow* flow, __u32 send
   if (reason < REASON_FIRST_DENY && answers_flow(flow)) return reason;
   flow->peer = sender;
   flow->recall = recall | RECALL_STRICT;
-  return judge_flow(flow);
+  reason = judge_flow(flow);
+  // Its answer goes to the address that was written over the sender's.
+  if (reason < REASON_FIRST_DENY && !note_flow(flow)) return REASON_DENY_FLOWS_FULL;
+  return reason;
 }
 
 static __always_inline enum reason judge_sender(struct __sk_buff* skb,

@@ -238,6 +238,11 @@ static __always_inline int handle(struct __sk_buff* skb, __u32 direction) {
       if (!counted) return DROP;
     }
     __u32 cell = counter_cell(reason, 0, 0);
+
+    // The verifier forgets the bound of a 32-bit value that was compared and then spilled.
+    barrier_var(cell);
+    if (unlikely(cell >= CELL_COUNT)) return DROP;
+
     struct traffic* traffic = &counted->cell[direction][cell];
     enum charge charge = CHARGE_PAID;
 

@@ -353,7 +353,8 @@ Verdict Judge::judge_node(Protocol protocol) {
 
   if (forward.allow)
     verdict = say(abi::REASON_ALLOW_WORLD, forward);
-  else if (!flow_.opens && backward.allow)
+  else if (!flow_.opens && (backward.allow || egress()))
+    // Whoever was let in from there: the edge knows the flow.
     verdict = say(abi::REASON_ALLOW_WORLD_REPLY, backward);
   else
     verdict = refuse(protocol, {.any_rule = forward.any_rule}, abi::REASON_DENY_WORLD_PORT,

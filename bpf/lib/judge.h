@@ -160,6 +160,10 @@ static __always_inline enum reason judge(const struct flow* flow,
   if (likely(result == ANSWER_REPLY))
     return is_tenant ? REASON_ALLOW_TENANT_REPLY : REASON_ALLOW_WORLD_REPLY;
   if (result == ANSWER_FULL) return REASON_DENY_FLOWS_FULL;
+  // Behind a node's address may stand whoever was let in from there: a workload on the node's
+  // network, or one whose address was rewritten on the way.
+  if (flow->peer & PEER_NODE && flow->direction == DIRECTION_EGRESS && is_reply(flow))
+    return REASON_ALLOW_WORLD_REPLY;
   if (flow->peer & PEER_MULTICAST) return REASON_DENY_MULTICAST;
   if (result == ANSWER_OTHER_PORT && is_tunnel_flow(flow)) return REASON_DENY_TUNNEL;
   if (result == ANSWER_OTHER_PORT)
