@@ -201,6 +201,7 @@ __noinline int judge_flow(const struct flow* flow) {
 // the address whom it answers.
 static __always_inline enum reason judge_rewritten(struct flow* flow, __u32 sender) {
   __u8 recall = flow->recall;
+  int node = flow->peer & PEER_NODE;
   enum reason reason;
 
   flow->recall = RECALL_STRICT | RECALL_NOTHING;
@@ -209,8 +210,8 @@ static __always_inline enum reason judge_rewritten(struct flow* flow, __u32 send
   flow->peer = sender;
   flow->recall = recall | RECALL_STRICT;
   reason = judge_flow(flow);
-  // Its answer goes to the address that was written over the sender's.
-  if (reason < REASON_FIRST_DENY && !note_flow(flow)) return REASON_DENY_FLOWS_FULL;
+  // Its answer goes to the node. When there is no room for it, that answer is refused.
+  if (node && reason < REASON_FIRST_DENY) note_flow(flow);
   return reason;
 }
 
