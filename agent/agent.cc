@@ -140,6 +140,7 @@ Result<void> Agent::set_up() {
   if (!datapath) return with_hint(std::move(datapath.error()));
   datapath_ = std::move(*datapath);
   numbers_ = datapath_->numbers();
+  if (cluster_) let_own_pod_pass();
   if (auto serving = serve(); !serving) return serving;
   if (auto enforced = enforce_first(); !enforced) return enforced;
   if (auto attached = datapath_->attach(); !attached)
@@ -323,10 +324,7 @@ Result<void> Agent::serve() {
 }
 
 Result<void> Agent::enforce_first() {
-  if (cluster_) {
-    let_own_pod_pass();
-    wait_for_cluster();
-  }
+  if (cluster_) wait_for_cluster();
 
   std::vector<std::string> problems;
 
@@ -394,7 +392,7 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
     tenants_[audit]++;
     labels.push_back({name, tenant.tier, audit});
   }
-  series_->set_policy(labels);
+  if (series_) series_->set_policy(labels);
   spdlog::info("{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
                why, applied->generation, labels.size(), applied->written.total(),
                applied->seconds * 1000);
