@@ -72,19 +72,24 @@ void KubernetesSource::follow(std::string kind, Selection selection) {
                                      if (kind == "Tenant")
                                        tenants_[name_of(object)] = slim(object);
                                      if (kind == "Tier") tiers_[name_of(object)] = slim(object);
-                                     soon_->after(kSettle);
+                                     settle();
                                    },
                                .gone =
                                    [this, kind](const std::string& key) {
                                      cluster_.gone(kind, key);
                                      if (kind == "Tenant") tenants_.erase(key);
                                      if (kind == "Tier") tiers_.erase(key);
-                                     soon_->after(kSettle);
+                                     settle();
                                    },
-                               .synced = [this] { soon_->after(kSettle); }};
+                               .synced = [this] { settle(); }};
 
   reflectors_[kind] =
       std::make_unique<Reflector>(*client_, std::move(selection), std::move(handlers));
+}
+
+// Counted from the first change, so that changes without a pause are not put off for ever.
+void KubernetesSource::settle() {
+  if (!soon_->is_set()) soon_->after(kSettle);
 }
 
 bool KubernetesSource::synced() const { return missing().empty(); }
@@ -136,13 +141,14 @@ void KubernetesSource::take_change() {
     return;
   }
   if (lease_ && lease_->leads() && !statuses_->is_set()) statuses_->after(kStatusEvery);
-  if (cluster_.changed() || rendered_.documents.empty()) changed_();
+  if (cluster_.changed() || !was_read_) changed_();
 }
 
 policy::ParsedPolicy KubernetesSource::read(
     const std::vector<policy::Infrastructure>& infrastructure, std::string_view managed_root) {
   std::vector<std::shared_ptr<const policy::ParsedFile>> files;
 
+  was_read_ = true;
   rendered_ = cluster_.render();
   follow_tenant_nodes();
   for (const Document& document : rendered_.documents) files.push_back(document.file);

@@ -73,6 +73,7 @@ class KubernetesSource {
  private:
   KubernetesSource(SourceOptions options, std::function<void()> changed);
   void follow(std::string kind, Selection selection);
+  void settle();
   void see_own_addresses();
   void follow_tenant_nodes();
   void take_change();
@@ -86,6 +87,7 @@ class KubernetesSource {
   Cluster cluster_;
   policy::Assembler assembler_;
   Rendered rendered_;
+  bool was_read_ = false;
   std::string trouble_;
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;  // by kind
   std::string peers_;  // the label selector of the TenantNodes that are followed
