@@ -177,12 +177,13 @@ def as_thread_of(folder, *args):
 
 
 def own_programs(flags):
-    """a attaches a program to its own cgroup that lets every packet pass."""
+    """a attaches a program to its own cgroup that lets every packet pass. Its raw socket is a connected one: any other
+    hears each answer to the honest flow, too, and is refused what b sends to another socket."""
     def play(scene):
         own = scene.world.place("a/own", "a")
         allows_all = squatter.Squatter(own.cgroup, flags)
         try:
-            scene.attack(crafted.raw4, scene.c.v4, 17, crafted.udp4(
+            scene.attack(crafted.raw4_connected, scene.c.v4, 17, crafted.udp4(
                 scene.a.v4, scene.c.v4, 4000, CLOSED, scene.token), needs=("net_raw",), place=own)
         finally:
             allows_all.close()

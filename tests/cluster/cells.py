@@ -35,31 +35,54 @@ class Cell:
     seen: str = ""
 
 
+# Tenants that do not let the world in.
+GUARDED = ("acme", "umbrella", "partner")
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How a namespace's servers are reached from node 1. `anonymous`: another node's Service rules have put that node's
+    own address in the place of the sender's, so that the receiver sees the world, whoever it was."""
+    name: str
+    address: str
+    port: int
+    anonymous: bool = False
+
+    def outcome(self, namespace, expected):
+        return CLOSED if self.anonymous and namespace in GUARDED else expected
+
+
 def ways(addresses, namespace, port, family):
-    """Way -> (address, port) to a namespace's servers, as a pod on node 1 sees it."""
+    """From node 1, but from a pod's own address."""
+    pod = {number: addresses.pods[f"{namespace}-{number}"][family] for number in world.PLACES}
+    near, far = (addresses.services[f"{namespace}/{name}"][family] for name in ("near", "far"))
     service_port = 80 if port == world.PORT else port
-    found = {
-        "pod, same node": (addresses.pods[f"{namespace}-1"][family], port),
-        "pod, other node": (addresses.pods[f"{namespace}-2"][family], port),
-        "ClusterIP": (addresses.services[f"{namespace}/probe"][family], service_port)}
-    if port == world.PORT:
-        found["NodePort here"] = (world.NODES[1][family], world.NODE_PORTS[namespace])
-        found["NodePort there"] = (world.NODES[2][family], world.NODE_PORTS[namespace])
-    return found
+    yield Way("pod, same node", pod[3], port)
+    yield Way("pod, other node", pod[2], port)
+    yield Way("ClusterIP", near, service_port)
+    yield Way("ClusterIP, pod on other node", far, service_port)
+    if port != world.PORT:
+        return
+    here, there = world.NODES[1][family], world.NODES[2][family]
+    near, far = (world.NODE_PORTS[f"{namespace}/{name}"] for name in ("near", "far"))
+    # Node 1 rewrites the sender's address here as well, but what it marked at the sender's interface stays.
+    yield Way("NodePort here", here, near)
+    yield Way("NodePort here, pod on other node", here, far, anonymous=True)
+    yield Way("NodePort there", there, far, anonymous=True)
 
 
 def connections(addresses, family):
     for relation, (namespace, port, expected) in RELATIONS.items():
-        for way, (address, number) in ways(addresses, namespace, port, family).items():
-            # To oneself is no other pod: the second one of the same tenant on this node is the host's.
-            if namespace == "acme" and way == "pod, same node":
-                continue
-            yield Cell(relation, way, family, "acme-1", f"tcp {address} {number}", expected)
-            if way.startswith("pod"):
-                yield Cell(relation, way + ", UDP", family, "acme-1", f"udp {address} {number}", expected)
-            if not way.startswith("NodePort"):
-                yield Cell(relation, way + ", from a host-network pod", family, "acme-host",
-                           f"tcp {address} {number}", expected)
+        for way in ways(addresses, namespace, port, family):
+            outcome = way.outcome(namespace, expected)
+            yield Cell(relation, way.name, family, "acme-1", f"tcp {way.address} {way.port}", outcome)
+            if way.name.startswith("pod"):
+                yield Cell(relation, way.name + ", UDP", family, "acme-1", f"udp {way.address} {way.port}", outcome)
+            if not way.name.startswith("NodePort"):
+                # Its address is the node's: on another node it is anybody.
+                host = dataclasses.replace(way, anonymous="other node" in way.name)
+                yield Cell(relation, way.name + ", from a host-network pod", family, "acme-host",
+                           f"tcp {way.address} {way.port}", host.outcome(namespace, expected))
     address = world.WORLD[family]
     for source in ("acme-1", "acme-host"):
         yield Cell("world", "direct, from " + source, family, source, f"tcp {address} {world.PORT}", OPEN)
@@ -76,6 +99,7 @@ def services(addresses, family):
 
     for relation, name, expected in (("same tenant", "acme", OPEN), ("other tenant", "umbrella", CLOSED)):
         yield cell(relation, "Service's external address", world.EXTERNAL[name][family], 80, expected)
+        # With this policy, nobody rewrites the sender's address.
         for node, where in ((1, "here"), (2, "there")):
             yield cell(relation, f"NodePort {where}, externalTrafficPolicy Local", world.NODES[node][family],
                        world.LOCAL_PORTS[name], expected)
@@ -91,31 +115,28 @@ def services(addresses, family):
 
 def others(addresses, family):
     for source, namespace, expected in OTHERS:
-        for way, (address, number) in ways(addresses, namespace, world.PORT, family).items():
-            if source == f"{namespace}-1" and way == "pod, same node":
-                continue
-            yield Cell(f"{source[:-2]} to {namespace}", way, family, source, f"tcp {address} {number}", expected)
+        for way in ways(addresses, namespace, world.PORT, family):
+            yield Cell(f"{source[:-2]} to {namespace}", way.name, family, source, f"tcp {way.address} {way.port}",
+                       way.outcome(namespace, expected))
     for namespace, expected in (("acme", CLOSED), ("loose", OPEN)):
-        for way, (address, number) in ways(addresses, namespace, world.PORT, family).items():
-            yield Cell(f"world to {namespace}", way, family, "world", f"tcp {address} {number}", expected)
+        for way in ways(addresses, namespace, world.PORT, family):
+            yield Cell(f"world to {namespace}", way.name, family, "world", f"tcp {way.address} {way.port}", expected)
 
 
 def crafted(addresses, family):
     """Datagrams past the sockets: as what the pod is, and as what it is not."""
     own = addresses.pods["acme-1"][family]
     for relation, (namespace, _, expected) in RELATIONS.items():
-        for node in world.NODES:
-            target = f"{namespace}-{node}"
+        if relation == "infrastructure, offered":
+            continue
+        for number, other in ((3, 2), (2, 3)):
+            target, where = f"{namespace}-{number}", "same" if number == 3 else "other"
             # Another pod of the receiver's own tenant, which it would believe.
-            lie = addresses.pods[f"{namespace}-{3 - node}"][family]
-            if target == "acme-1" or relation == "infrastructure, offered":
-                continue
+            lie = addresses.pods[f"{namespace}-{other}"][family]
             for kind in ("raw", "frame"):
                 for source, told, outcome in ((own, "own address", expected), (lie, "spoofed", CLOSED)):
-                    if source == own and told == "spoofed":
-                        continue
                     text = f"{kind}.{family}.{target}.{told.split()[0]}"
-                    yield Cell(relation, f"{kind} packet, {told}, {'same' if node == 1 else 'other'} node", family,
+                    yield Cell(relation, f"{kind} packet, {told}, {where} node", family,
                                "acme-1", f"{kind} {source} {addresses.pods[target][family]} {world.PORT} {text}",
                                outcome, target)
 

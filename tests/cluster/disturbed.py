@@ -23,7 +23,7 @@ def flows(addresses):
         ("loose-1", "peer", f"tcp {pods['loose-2'][4]} {port}", True),
         ("acme-1", "other", f"tcp {pods['umbrella-2'][4]} {port}", False),
         ("acme-1", "other-here", f"tcp {pods['umbrella-1'][4]} {port}", False),
-        ("acme-1", "other-port", f"tcp {node} {world.NODE_PORTS['umbrella']}", False),
+        ("acme-1", "other-port", f"tcp {node} {world.NODE_PORTS['umbrella/far']}", False),
         ("umbrella-1", "other6", f"tcp {pods['acme-2'][6]} {port}", False),
         ("loose-1", "other", f"tcp {pods['acme-2'][4]} {port}", False),
         ("world", "other", f"tcp {pods['acme-1'][4]} {port}", False)]

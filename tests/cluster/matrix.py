@@ -11,7 +11,7 @@ def place_of(name):
     """The node a prober is on; 0 = none."""
     if name == "world":
         return 0
-    return 1 if name == "acme-host" else int(name[-1])
+    return 1 if name == "acme-host" else world.PLACES[int(name[-1])]
 
 
 def prober(name):

@@ -17,7 +17,7 @@ PARTS = ("before", "installed", "after", "disturbed", "uninstalled")
 # A source address that is not the pod's own is no business of a tenant's as long as there is none.
 NOT_JUDGED = None
 # With endpoints by hand, by one pod, and on another port.
-LAST_SERVICES = ("umbrella/borrowed/tcp/web", "acme/mirror/tcp/web", "kube-system/probe/tcp/dns")
+LAST_SERVICES = ("umbrella/borrowed/tcp/web", "acme/mirror/tcp/web", "kube-system/far/tcp/dns")
 
 
 def say(text):

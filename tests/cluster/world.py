@@ -12,7 +12,11 @@ NODES = {1: {4: "10.77.0.2", 6: "fd77::2"}, 2: {4: "10.77.0.3", 6: "fd77::3"}}
 
 # Namespace -> its tenant; None = nobody claims it.
 NAMESPACES = {"acme": "acme", "umbrella": "umbrella", "partner": "partner", "loose": None, "kube-system": None}
-NODE_PORTS = {name: NODE_PORT + i for i, name in enumerate(NAMESPACES)}
+# Every namespace has three probers, NAMESPACE-1 to -3, on these nodes.
+PLACES = {1: 1, 2: 2, 3: 1}
+# Its Services: `probe` has all of them, `near` the third, `far` the second. Each of the last two has a NodePort.
+NODE_PORTS = {f"{name}/{service}": NODE_PORT + i + shift
+              for service, shift in (("near", 0), ("far", 10)) for i, name in enumerate(NAMESPACES)}
 MIRROR_PORT = NODE_PORT + 20
 LOCAL_PORTS = {"acme": NODE_PORT + 21, "umbrella": NODE_PORT + 22}
 BORROWED_PORTS = {"acme": NODE_PORT + 23, "umbrella": NODE_PORT + 24}
@@ -56,12 +60,14 @@ def residents():
     """Namespaces, pods and Services, to be there before Partywall is."""
     objects = [namespace_object(name, tenant) for name, tenant in NAMESPACES.items() if name != "kube-system"]
     for name in NAMESPACES:
-        objects += [pod(name, f"{name}-{node}", node) for node in NODES]
-        objects.append(service(name, "probe", {"app": "probe"}, NODE_PORTS[name]))
+        objects += [pod(name, f"{name}-{number}", node) for number, node in PLACES.items()]
+        objects.append(service(name, "probe", {"app": "probe"}))
+        objects += [service(name, which, {"pod": f"{name}-{number}"}, NODE_PORTS[f"{name}/{which}"])
+                    for which, number in (("near", 3), ("far", 2))]
     objects.append(pod("acme", "acme-host", 1, host_network=True, ports=(18080,), labels={"app": "host"}))
     objects.append(service("acme", "mirror", {"pod": "acme-1"}, MIRROR_PORT))
     for name in ("acme", "umbrella"):
-        objects.append(service(name, "external", {"app": "probe"}, externalIPs=list(EXTERNAL[name].values())))
+        objects.append(service(name, "external", {"pod": f"{name}-3"}, externalIPs=list(EXTERNAL[name].values())))
         objects.append(service(name, "local", {"app": "probe"}, LOCAL_PORTS[name], externalTrafficPolicy="Local"))
         objects.append(service(name, "borrowed", None, BORROWED_PORTS[name]))
     return objects
@@ -75,8 +81,8 @@ def slices(addresses):
         "metadata": {"name": f"borrowed-{family}", "namespace": name,
                      "labels": {"kubernetes.io/service-name": "borrowed"}},
         "ports": [{"name": "web", "port": PORT, "protocol": "TCP"}],
-        "endpoints": [{"addresses": [addresses.pods[f"{other}-{node}"][family]], "conditions": {"ready": True}}
-                      for node in NODES]}
+        "endpoints": [{"addresses": [addresses.pods[f"{other}-{number}"][family]], "conditions": {"ready": True}}
+                      for number in PLACES]}
         for name, other in (("acme", "umbrella"), ("umbrella", "acme")) for family in (4, 6)]
 
 
