@@ -23,7 +23,7 @@ class AdmissionTest(unittest.TestCase):
     def setUpClass(cls):
         cls.server = ApiServer()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "crds")
+        cls.server.install_crds(CHART / "files/crds")
         cls.server.add_namespace(NAMESPACE)
         install(cls.server, render(only="rbac.yaml"))
         install(cls.server, render(only="admission.yaml"))
@@ -222,7 +222,7 @@ class GuardTest(unittest.TestCase):
     def setUpClass(cls):
         cls.server = ApiServer()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "crds")
+        cls.server.install_crds(CHART / "files/crds")
         cls.server.add_namespace(NAMESPACE)
         install(cls.server, render(only="rbac.yaml"))
         cls.server.must(cls.server.apply("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/everybody", {

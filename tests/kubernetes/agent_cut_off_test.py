@@ -22,7 +22,7 @@ class CutOffTest(unittest.TestCase):
             raise AssertionError("the agent loads programs: run as root")
         cls.server = ApiServer()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "crds")
+        cls.server.install_crds(CHART / "files/crds")
         cls.server.add_namespace(NAMESPACE)
         install(cls.server, render(only="rbac.yaml"))
         install(cls.server, render(only="admission.yaml"))

@@ -43,7 +43,7 @@ class ChartTest(unittest.TestCase):
     def setUpClass(cls):
         cls.server = ApiServer()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "crds")
+        cls.server.install_crds(CHART / "files/crds")
         for namespace in (NAMESPACE, "partywall-test"):
             cls.server.add_service_account(namespace, "default")  # which a controller makes, elsewhere
         cls.paths = cls.resources()

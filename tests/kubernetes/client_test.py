@@ -60,7 +60,7 @@ class ClientTest(unittest.TestCase):
     def setUpClass(cls):
         cls.server = ApiServer()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(ROOT / "helm/partywall/crds")
+        cls.server.install_crds(ROOT / "helm/partywall/files/crds")
         cls.server.add_namespace("watched")
         cls.authority = cls.server.folder / "ca.crt"
 

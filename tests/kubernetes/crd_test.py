@@ -16,7 +16,7 @@ from apiserver import GROUP, ApiServer, program, wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin")).resolve()
 CORPUS = pathlib.Path(__file__).parent / "corpus"
-CRDS = ROOT / "helm/partywall/crds"
+CRDS = ROOT / "helm/partywall/files/crds"
 WORLD = (CORPUS / "world.yaml").read_text()
 
 sys.path.insert(0, str(ROOT / "tools/lib"))
@@ -155,7 +155,7 @@ class CrdTest(unittest.TestCase):
     def test_definitions_are_what_the_script_writes(self):
         for name, text in crds.files().items():
             self.assertEqual(text, (CRDS / name).read_text(),
-                             f"{name} is old: python3 tools/lib/crds.py helm/partywall/crds")
+                             f"{name} is old: python3 tools/lib/crds.py helm/partywall/files/crds")
 
     def test_definitions_are_established_without_a_warning(self):
         for plural in ("tiers", "tenants", "tenantnodes"):

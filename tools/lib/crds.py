@@ -1,5 +1,5 @@
 # tools/lib/crds.py: writes the chart's custom resource definitions: what agent/policy's parser accepts, as schema and CEL, in
-# the parser's words. Usage: crds.py FOLDER. A test holds helm/partywall/crds against what this writes.
+# the parser's words. Usage: crds.py FOLDER. A test holds helm/partywall/files/crds against what this writes.
 #
 # Every list and text has a bound: the API server refuses rules whose estimated cost has none. It takes values that may be a
 # number or a text for 3 MB long, whatever their maxLength; so in lists those are held to a pattern, which costs nothing.
@@ -353,7 +353,9 @@ def definition(kind, plural, short, schema, columns, status):
     if status:
         version["subresources"] = {"status": {}}
     return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{plural}.{GROUP}", "labels": {"app.kubernetes.io/name": "partywall"}},
+            # Deleting a definition would delete every object of its kind.
+            "metadata": {"name": f"{plural}.{GROUP}", "labels": {"app.kubernetes.io/name": "partywall"},
+                         "annotations": {"helm.sh/resource-policy": "keep"}},
             "spec": {"group": GROUP, "scope": "Cluster",
                      "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(),
                                "shortNames": [short], "categories": ["partywall"]},
@@ -452,7 +454,7 @@ def write(value, indent=0):
 def files():
     """{file name: text}"""
     return {f"{one['spec']['names']['plural']}.yaml":
-            f"# helm/partywall/crds/{one['spec']['names']['plural']}.yaml: the kind {one['spec']['names']['kind']}. "
+            f"# helm/partywall/files/crds/{one['spec']['names']['plural']}.yaml: the kind {one['spec']['names']['kind']}. "
             "Written by tools/lib/crds.py.\n" + "\n".join(write(one)) + "\n"
             for one in (tier(), tenant(), tenant_node())}
 
