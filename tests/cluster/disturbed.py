@@ -8,6 +8,9 @@ import release
 import world
 
 PAUSE_MS = 50
+# What a stream of partner's may be of its tier's rate: no more than headers and the burst make of it, and no less than an
+# emulated machine that is busy otherwise brings about.
+RATE_FROM, RATE_TO = 0.80, 1.05
 
 
 def flows(addresses):
@@ -29,6 +32,11 @@ def flows(addresses):
         ("world", "other", f"tcp {pods['acme-1'][4]} {port}", False)]
 
 
+def stream(addresses):
+    """(prober, flow's name, order's rest): as fast as it may, within a tenant whose tier has a rate."""
+    return "umbrella-1", "rate", f"stream {addresses.pods['umbrella-2'][4]} {world.PORT}"
+
+
 def ask(listed, order):
     orders = {}
     for prober, *rest in listed:
@@ -40,24 +48,31 @@ def ask(listed, order):
 def during(title, addresses, disturb):
     """Runs `disturb` while the flows do. Prints what became of them; returns how many went wrong."""
     listed = flows(addresses)
+    listed.append((*stream(addresses), True))
     start = time.monotonic()
     ask(listed, lambda name, order, _: f"flow {name} {order} {PAUSE_MS}")
     try:
         said = disturb() or ""
     finally:
         reports = ask(listed, lambda name, _order, _may: f"end {name}")
-    wrong, passed, refused, leaked, dropped, gap = 0, 0, 0, 0, 0, 0
+    wrong, passed, refused, leaked, dropped, gap, rate = 0, 0, 0, 0, 0, 0, 0
     for (prober, name, _, may), report in zip(listed, reports):
-        attempts, answered, failed, longest_ms, last = report.split()
-        if may:
+        attempts, answered, failed, longest_ms, last, octets, ran_ms = report.split()
+        if name == "rate":
+            rate = int(octets) * 8e3 / int(ran_ms) / world.RATE_BITS
+        elif may:
             passed, dropped, gap = passed + int(answered), dropped + int(failed), max(gap, int(longest_ms))
         else:
             refused, leaked = refused + int(failed), leaked + int(answered)
         if int(attempts) == 0 or (int(failed) if may else int(answered)):
             wrong += 1
             print(f"  WRONG: {prober} {name}: {attempts} attempts, {answered} answered, {failed} failed, {last}")
+    if not RATE_FROM <= rate <= RATE_TO:
+        wrong += 1
+        print(f"  WRONG: the stream got {rate:.2f} of its rate")
     print(f"{title}: {time.monotonic() - start:.0f} s; {passed} passed, {dropped} wrongly dropped (longest gap "
-          f"{gap} ms); {refused} refused, {leaked} leaked. {said}", flush=True)
+          f"{gap} ms); {refused} refused, {leaked} leaked; a stream at {rate:.2f} of "
+          f"its rate. {said}", flush=True)
     return wrong
 
 

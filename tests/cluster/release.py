@@ -55,7 +55,7 @@ def wait_realised():
 
 
 def apply_policy():
-    cluster.apply(*world.policy())
+    cluster.kubectl("apply", "-f", str(world.POLICY))
     return wait_realised()
 
 

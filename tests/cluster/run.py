@@ -1,8 +1,6 @@
 # tests/cluster/run.py: the chart and the image on the test cluster: who reaches whom before, after and once it is gone,
 # and with traffic while all kinds of things happen. Usage: run.py [--only PART]... [--churn PODS] [--kills N]
 import argparse
-import re
-import subprocess
 import sys
 import time
 
@@ -16,42 +14,10 @@ import world
 PARTS = ("before", "installed", "after", "disturbed", "uninstalled")
 # A source address that is not the pod's own is no business of a tenant's as long as there is none.
 NOT_JUDGED = None
-# With endpoints by hand, by one pod, and on another port.
-LAST_SERVICES = ("umbrella/borrowed/tcp/web", "acme/mirror/tcp/web", "kube-system/far/tcp/dns")
 
 
 def say(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
-
-def settle():
-    """The residents, all of them ready."""
-    cluster.apply(*world.residents())
-    for namespace in world.NAMESPACES:
-        cluster.kubectl("wait", "pods", "-n", namespace, "-l", "pod", "--for=condition=Ready", "--timeout=240s")
-    addresses = world.Addresses()
-    cluster.apply(*world.slices(addresses))
-    for node in world.NODES:
-        cluster.wait_until(lambda node=node: knows_services(node), 180,
-                           f"kube-proxy on node {node} has the rules for every Service")
-    return addresses
-
-
-def knows_services(node):
-    """Whether kube-proxy there has rules with endpoints for those Services that are made last."""
-    for table in ("ip", "ip6"):
-        rules = cluster.node(node, f"nft list table {table} kube-proxy || true")
-        if not all(re.search(rf"chain service-\w+-{name} {{", rules) for name in LAST_SERVICES):
-            return False
-    return True
-
-
-def world_outside():
-    """A prober on this machine, in the cluster's network namespace, which is no node."""
-    folder = cluster.FOLDER / "world"
-    folder.mkdir(exist_ok=True)
-    program = cluster.ROOT / "build/release/bin/partywall-probe"
-    return subprocess.Popen([cluster.TOOL, "run", str(program), "orders", str(folder), "world", str(world.PORT)])
 
 
 def try_matrix(title, addresses, wanted):
@@ -111,11 +77,11 @@ def main():
     parser.add_argument("--churn", type=int, default=200)
     parser.add_argument("--kills", type=int, default=100)
     options = parser.parse_args()
-    outside = world_outside()
+    outside = world.outside()
     wrong = 0
     try:
         say("pods of every kind on both nodes")
-        addresses = settle()
+        addresses = world.settle()
         steps = dict(zip(PARTS, (before, installed, after, under_traffic, uninstalled)))
         for part in options.only or PARTS:
             say(part)

@@ -1,5 +1,8 @@
 # tests/cluster/world.py: who lives in the cluster: tenants, those whom no tenant claims, infrastructure, the world
-# outside; a pod of each on both nodes, and their Services. Objects as data; asks nobody anything.
+# outside; pods of each on both nodes, and their Services.
+import re
+import subprocess
+
 import cluster
 
 PORT, DNS, NODE_PORT = 8080, 53, 30080
@@ -10,6 +13,9 @@ IMAGE = "localhost/partywall:" + next(
 WORLD = {4: "203.0.113.1", 6: "2001:db8:113::1"}
 NODES = {1: {4: "10.77.0.2", 6: "fd77::2"}, 2: {4: "10.77.0.3", 6: "fd77::3"}}
 
+# The tenants of all this; umbrella's tier has this rate in each direction.
+POLICY = cluster.ROOT / "tests/cluster/policy.yaml"
+RATE_BITS = 20_000_000
 # Namespace -> its tenant; None = nobody claims it.
 NAMESPACES = {"acme": "acme", "umbrella": "umbrella", "partner": "partner", "loose": None, "kube-system": None}
 # Every namespace has three probers, NAMESPACE-1 to -3, on these nodes.
@@ -86,25 +92,6 @@ def slices(addresses):
         for name, other in (("acme", "umbrella"), ("umbrella", "acme")) for family in (4, 6)]
 
 
-def policy():
-    """A tier, and the tenants. acme may open partner's port, and nobody else anything."""
-    def document(kind, name, spec):
-        return {"apiVersion": "partywall.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-
-    def tenant(name, **network):
-        return document("Tenant", name, {
-            "tier": "standard", "mode": "enforce", "members": [{"namespaces": {"matchLabels": {"tenant": name}}}],
-            **({"network": network} if network else {})})
-
-    ports = [{"protocol": "TCP", "port": PORT}, {"protocol": "UDP", "port": PORT}]
-    return [
-        document("Tier", "standard", {}),
-        tenant("acme", egress=[{"to": [{"tenant": "partner"}], "ports": ports},
-                               {"to": [{"cidr": "0.0.0.0/0"}, {"cidr": "::/0"}]}]),
-        tenant("partner", ingress=[{"from": [{"tenant": "acme"}], "ports": ports}]),
-        tenant("umbrella")]
-
-
 class Addresses:
     """Where everything is, by family 4 or 6."""
 
@@ -123,3 +110,37 @@ def by_family(addresses):
 
 def prober(name, node):
     return cluster.Prober(cluster.FOLDER / f"node{node}" / "pods" / name)
+
+
+# With endpoints by hand, by one pod, and on another port.
+LAST_SERVICES = ("umbrella/borrowed/tcp/web", "acme/mirror/tcp/web", "kube-system/far/tcp/dns")
+
+
+def settle():
+    """Makes the residents, and waits until all of them are ready and reachable. Returns their Addresses."""
+    cluster.apply(*residents())
+    for namespace in NAMESPACES:
+        cluster.kubectl("wait", "pods", "-n", namespace, "-l", "pod", "--for=condition=Ready", "--timeout=240s")
+    addresses = Addresses()
+    cluster.apply(*slices(addresses))
+    for node in NODES:
+        cluster.wait_until(lambda node=node: knows_services(node), 180,
+                           f"kube-proxy on node {node} has the rules for every Service")
+    return addresses
+
+
+def knows_services(node):
+    """Whether kube-proxy there has rules with endpoints for those Services that are made last."""
+    for table in ("ip", "ip6"):
+        rules = cluster.node(node, f"nft list table {table} kube-proxy || true")
+        if not all(re.search(rf"chain service-\w+-{name} {{", rules) for name in LAST_SERVICES):
+            return False
+    return True
+
+
+def outside():
+    """Starts a prober on this machine, in the cluster's network namespace, which is no node. Returns its process."""
+    folder = cluster.FOLDER / "world"
+    folder.mkdir(exist_ok=True)
+    program = cluster.ROOT / "build/release/bin/partywall-probe"
+    return subprocess.Popen([cluster.TOOL, "run", str(program), "orders", str(folder), "world", str(PORT)])

@@ -74,6 +74,34 @@ Result<std::string> attempt_tcp(const Address& to, std::chrono::milliseconds lim
   return answer;
 }
 
+Result<uint64_t> stream_tcp(const Address& to, std::chrono::milliseconds limit,
+                            const std::function<bool(uint64_t bytes)>& go_on) {
+  // Little enough that what waits here does not count as sent.
+  constexpr int kBuffer = 64 << 10;
+  static const char kBytes[kBuffer / 2] = {};
+  uint64_t bytes = 0;
+  int socket = ::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (socket < 0) return problem(errno);
+
+  setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &kBuffer, sizeof(kBuffer));
+  auto answer = talk_tcp(socket, to, Clock::now() + limit);
+  int error = answer ? 0 : answer.error().errno_value();
+
+  while (error == 0 && go_on(bytes)) {
+    ssize_t sent = send(socket, kBytes, sizeof(kBytes), MSG_NOSIGNAL);
+
+    if (sent > 0)
+      bytes += static_cast<uint64_t>(sent);
+    else if (errno != EAGAIN)
+      error = errno;
+    else if (!wait_for(socket, POLLOUT, Clock::now() + limit))
+      error = ETIMEDOUT;
+  }
+  close(socket);
+  if (error != 0) return problem(error);
+  return bytes;
+}
+
 Result<std::string> attempt_udp(const Address& to, std::chrono::milliseconds limit) {
   int socket = ::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (socket < 0) return problem(errno);

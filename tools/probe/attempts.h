@@ -3,6 +3,7 @@
 #define PARTYWALL_TOOLS_PROBE_ATTEMPTS_H
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "maps/result.h"
@@ -15,6 +16,10 @@ namespace partywall::probe {
 Result<std::string> attempt_tcp(const Address& to, std::chrono::milliseconds limit);
 // The same with a datagram, sent again while nothing comes: it may get lost.
 Result<std::string> attempt_udp(const Address& to, std::chrono::milliseconds limit);
+// Connects and sends as fast as may be, while `go_on`, asked after every piece with the bytes
+// sent so far, says so. Returns the bytes; fails when nothing moves for `limit`.
+Result<uint64_t> stream_tcp(const Address& to, std::chrono::milliseconds limit,
+                            const std::function<bool(uint64_t bytes)>& go_on);
 
 // Sends one datagram with this text that claims to come from `source`, past the kernel's own
 // idea of it. Through a raw socket; or, with `device`, as a frame through a packet socket, to

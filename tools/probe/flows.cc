@@ -27,13 +27,34 @@ void Flows::run(Flow& flow, const std::string& protocol, const Address& to,
   }
 }
 
+void Flows::stream(Flow& flow, const Address& to, std::chrono::milliseconds pause,
+                   std::chrono::milliseconds limit) {
+  while (!flow.is_over) {
+    uint64_t before = flow.bytes;
+    auto sent = stream_tcp(to, limit, [&](uint64_t bytes) {
+      flow.bytes = before + bytes;
+      return !flow.is_over;
+    });
+
+    if (sent) {
+      flow.answered++;
+    } else {
+      flow.failed++;
+      flow.last_errno = sent.error().errno_value();
+      std::this_thread::sleep_for(pause);
+    }
+  }
+}
+
 void Flows::start(const std::string& name, const std::string& protocol, const Address& to,
                   std::chrono::milliseconds pause, std::chrono::milliseconds limit) {
   report(name, true);
 
   auto flow = std::make_unique<Flow>();
 
-  flow->thread = std::thread(run, std::ref(*flow), protocol, to, pause, limit);
+  flow->thread = protocol == "stream"
+                     ? std::thread(stream, std::ref(*flow), to, pause, limit)
+                     : std::thread(run, std::ref(*flow), protocol, to, pause, limit);
   flows_[name] = std::move(flow);
 }
 
@@ -49,9 +70,12 @@ std::string Flows::report(const std::string& name, bool end) {
     flow.thread.join();
   }
   int error = flow.last_errno;
-  std::string report = fmt::format(
-      "{} {} {} {} {}", flow.answered + flow.failed, flow.answered.load(), flow.failed.load(),
-      flow.longest_gap_ms.load(), error == 0 ? "-" : strerrorname_np(error));
+  auto ran = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - flow.begin);
+  std::string report =
+      fmt::format("{} {} {} {} {} {} {}", flow.answered + flow.failed, flow.answered.load(),
+                  flow.failed.load(), flow.longest_gap_ms.load(),
+                  error == 0 ? "-" : strerrorname_np(error), flow.bytes.load(), ran.count());
 
   if (end) flows_.erase(found);
   return report;

@@ -13,7 +13,7 @@ namespace partywall::probe {
 //   ID tcp|udp ADDRESS PORT            -> ID open NAME PEER | ID PROBLEM
 //   ID raw|frame SOURCE ADDRESS PORT TEXT   -> ID sent | ID PROBLEM      (frame: through eth0)
 //   ID seen TEXT                       -> ID yes | ID no
-//   ID flow NAME tcp|udp ADDRESS PORT PAUSE-MS   -> ID started
+//   ID flow NAME tcp|udp|stream ADDRESS PORT PAUSE-MS   -> ID started
 //   ID report NAME, ID end NAME        -> ID and what Flows::report says
 // All of them at a time; then FOLDER/answers has the number and the lines, in this order. Until
 // the process ends.

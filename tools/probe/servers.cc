@@ -31,17 +31,12 @@ Result<int> bound(int type, uint16_t port) {
   return socket;
 }
 
+// Says who it is, and takes what comes.
 void talk(int connection, const std::string& greeting) {
-  char buffer[4096];
+  char buffer[65536];
 
-  if (send(connection, greeting.data(), greeting.size(), MSG_NOSIGNAL) > 0) {
-    for (;;) {
-      ssize_t got = recv(connection, buffer, sizeof(buffer), 0);
-
-      if (got <= 0 || send(connection, buffer, static_cast<size_t>(got), MSG_NOSIGNAL) != got)
-        break;
-    }
-  }
+  if (send(connection, greeting.data(), greeting.size(), MSG_NOSIGNAL) > 0)
+    while (recv(connection, buffer, sizeof(buffer), 0) > 0) continue;
   close(connection);
 }
 
