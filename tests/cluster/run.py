@@ -48,15 +48,18 @@ def after(addresses, _):
 
 
 def under_traffic(addresses, options):
-    wrong = disturbed.during("nothing happens", addresses, lambda: time.sleep(10))
-    wrong += disturbed.during("agents killed", addresses, lambda: disturbed.kill_agents(options.kills))
+    usual = disturbed.flows(addresses)
+    wrong = disturbed.during("nothing happens", usual, lambda: time.sleep(10))
+    wrong += disturbed.during("agents killed", usual, lambda: disturbed.kill_agents(options.kills))
     cluster.kubectl("rollout", "status", "-n", release.NAMESPACE, "daemonset", "--timeout=300s")
-    wrong += disturbed.during("rolling upgrade", addresses, disturbed.upgrade)
-    wrong += disturbed.during("no API server", addresses, lambda: disturbed.without_api_server(60))
+    wrong += disturbed.during("rolling upgrade", usual, disturbed.upgrade)
+    wrong += disturbed.during("no API server", usual, lambda: disturbed.without_api_server(60))
     cluster.kubectl("rollout", "status", "-n", release.NAMESPACE, "daemonset", "--timeout=300s")
-    wrong += disturbed.during("tier changed", addresses, disturbed.change_tier)
-    wrong += disturbed.during("pods churn", addresses, lambda: disturbed.churn(options.churn))
+    wrong += disturbed.during("tier changed", usual, disturbed.change_tier)
+    wrong += disturbed.during("pods churn", usual, lambda: disturbed.churn(options.churn))
     wrong += disturbed.relabel(addresses)
+    wrong += disturbed.during("node 2 rebooted", disturbed.flows_to_node_2(addresses), disturbed.reboot)
+    addresses = world.settle()
     return wrong + try_matrix("after all that", addresses, lambda cell: cell.expected)
 
 

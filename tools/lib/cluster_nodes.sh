@@ -77,7 +77,8 @@ nodes_ready() {
   [ "$(cluster_kubectl get nodes --no-headers | grep -c ' Ready ')" = "$1" ]
 }
 
-# import_image FILE: a docker archive, into every node's containerd; all nodes at a time.
+# import_image FILE: a docker archive, into every node's containerd; all nodes at a time. A node that boots again imports
+# it by itself.
 import_image() {
   local node name imports=() import bad=0
 
@@ -88,6 +89,5 @@ import_image() {
     imports+=($!)
   done
   for import in "${imports[@]}"; do wait "$import" || bad=1; done
-  for node in $(cluster_nodes); do rm "$cluster_folder/node$node/images/$name"; done
   return $bad
 }
