@@ -381,6 +381,7 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
 
   if (!applied) return std::move(applied.error()).within("put the policy into force");
   numbers_ = shared->numbers;
+  observe_exposures();
 
   std::vector<observe::TenantLabels> labels;
 
@@ -447,13 +448,14 @@ void Agent::remember(std::vector<source::PolicySource> sources) {
 }
 
 void Agent::follow_cgroups() {
-  auto exposures = datapath_->follow_cgroups();
+  if (auto done = datapath_->follow_cgroups(); !done)
+    spdlog::error("follow cgroups: {}", done.error().message());
+  observe_exposures();
+}
 
-  if (!exposures) {
-    spdlog::error("follow cgroups: {}", exposures.error().message());
-    return;
-  }
-  for (double seconds : *exposures) metrics_.observe(Metric::kExposure, seconds);
+void Agent::observe_exposures() {
+  for (double seconds : datapath_->membership().take_exposures())
+    metrics_.observe(Metric::kExposure, seconds);
 }
 
 void Agent::follow_interfaces() {

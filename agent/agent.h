@@ -49,6 +49,7 @@ class Agent {
   Result<void> enforce(const char* why, policy::ParsedPolicy parsed);
   void reload(const char* why);
   void follow_cgroups();
+  void observe_exposures();
   void follow_interfaces();
   void look_after();
   void on_stop(const char* signal);

@@ -366,12 +366,11 @@ Result<void> Datapath::make_flow_tables(uint32_t side) {
   return {};
 }
 
-Result<std::vector<double>> Datapath::follow_cgroups() {
-  auto exposures = membership_->follow(side_in_force());
+Result<void> Datapath::follow_cgroups() {
+  auto any = membership_->follow(side_in_force());
+  if (!any) return std::move(any.error());
 
-  if (!exposures || exposures->empty()) return exposures;
-  if (auto made = make_flow_tables(side_in_force()); !made) return std::move(made.error());
-  return exposures;
+  return *any ? make_flow_tables(side_in_force()) : Result<void>{};
 }
 
 Result<std::vector<EdgeNews>> Datapath::follow_interfaces() {

@@ -52,7 +52,7 @@ class Datapath {
   Result<void> attach();
 
   // Follows cgroups; see Membership::follow().
-  Result<std::vector<double>> follow_cgroups();
+  Result<void> follow_cgroups();
 
   // Follows network interfaces; see Edges::follow().
   Result<std::vector<EdgeNews>> follow_interfaces();

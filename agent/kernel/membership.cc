@@ -143,13 +143,26 @@ Result<void> Membership::apply(uint32_t side,
         found != target.anchors.end() && found->second == tenant)
       continue;
     if (auto done = set_anchor(id, side, tenant); !done) return done;
+    if (auto late = unclaimed_.find(id); late != unclaimed_.end()) {
+      classified_.push_back(late->second);
+      unclaimed_.erase(late);
+    }
     changed = true;
   }
   return changed ? assign(options_.root) : Result<void>{};
 }
 
-Result<std::vector<double>> Membership::follow(uint32_t side_in_force) {
-  std::vector<double> exposures;
+std::vector<double> Membership::take_exposures() {
+  std::vector<double> seconds;
+  uint64_t now = monotonic_ns();
+
+  for (uint64_t made : std::exchange(classified_, {}))
+    seconds.push_back(static_cast<double>(now - made) / 1e9);
+  return seconds;
+}
+
+Result<bool> Membership::follow(uint32_t side_in_force) {
+  bool any = false;
 
   if (auto consumed = changes_.consume(); !consumed) return std::move(consumed.error());
 
@@ -163,6 +176,7 @@ Result<std::vector<double>> Membership::follow(uint32_t side_in_force) {
       if (auto found = tree_.find(path);
           found != tree_.end() && found->second == change.cgroup_id)
         tree_.erase(found);
+      unclaimed_.erase(change.cgroup_id);
       for (uint32_t side = 0; side < PARTYWALL_SIDES; side++)
         if (sides_[side].anchors.contains(change.cgroup_id))
           if (auto done = set_anchor(change.cgroup_id, side, TENANT_NONE); !done)
@@ -174,11 +188,15 @@ Result<std::vector<double>> Membership::follow(uint32_t side_in_force) {
 
     uint16_t tenant = claimed_by(path, side_in_force);
 
-    if (tenant == TENANT_NONE) continue;
+    if (tenant == TENANT_NONE) {
+      unclaimed_[change.cgroup_id] = change.time_ns;
+      continue;
+    }
     if (auto done = set_anchor(change.cgroup_id, side_in_force, tenant); !done)
       return std::move(done.error());
     if (auto done = assign(path); !done) return std::move(done.error());
-    exposures.push_back(static_cast<double>(monotonic_ns() - change.time_ns) / 1e9);
+    classified_.push_back(change.time_ns);
+    any = true;
   }
   if (uint64_t lost = health_[0].changes_lost_total; lost != lost_seen_) {
     // The ring was full: what it would have told stands in the tree.
@@ -193,12 +211,12 @@ Result<std::vector<double>> Membership::follow(uint32_t side_in_force) {
       if (!tenant || sides_[side_in_force].anchors.contains(id)) continue;
       if (auto done = set_anchor(id, side_in_force, tenant); !done)
         return std::move(done.error());
-      changed = true;
+      changed = any = true;
     }
     if (changed)
       if (auto done = assign(options_.root); !done) return std::move(done.error());
   }
-  return exposures;
+  return any;
 }
 
 std::set<uint16_t> Membership::present(uint32_t side) const {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/policy/cgroup_claims.h"
@@ -40,8 +41,13 @@ class Membership {
                      bool rebuild);
 
   // Follows what the ring told since the last call: cgroups that a pattern of the side in force
-  // claims get their tenant. Returns the seconds that each took from made to claimed.
-  Result<std::vector<double>> follow(uint32_t side_in_force);
+  // claims get their tenant. Returns whether any has.
+  Result<bool> follow(uint32_t side_in_force);
+
+  // For each cgroup that follow() or apply() has given a tenant since the last call: the
+  // seconds since it was made. Not those of before the start, nor those that have inherited
+  // theirs.
+  std::vector<double> take_exposures();
 
   // Readable when follow() has something to do.
   int poll_fd() const { return changes_.poll_fd(); }
@@ -72,6 +78,8 @@ class Membership {
   TypedMap<uint64_t, abi::anchor> anchors_;
   std::array<Side, PARTYWALL_SIDES> sides_;
   RingReader changes_;
+  std::unordered_map<uint64_t, uint64_t> unclaimed_;  // cgroup id -> when it was made, in ns
+  std::vector<uint64_t> classified_;                  // when they were made, in ns
   // Filled by changes_; on the heap, because the ring keeps its address.
   std::unique_ptr<std::vector<abi::cgroup_change>> pending_;
   uint64_t lost_seen_ = 0;

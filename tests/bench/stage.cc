@@ -112,11 +112,7 @@ Result<void> Stage::apply(const std::vector<std::string>& texts) {
 Result<void> Stage::make_cgroup(const std::string& cgroup) {
   if (mkdir(path(cgroup).c_str(), 0755)) return fail_errno(errno, "make {}", path(cgroup));
   cgroups_.push_back(cgroup);
-
-  auto followed = datapath_->follow_cgroups();
-
-  if (!followed) return std::move(followed.error());
-  return {};
+  return datapath_->follow_cgroups();
 }
 
 Result<void> Stage::enter(const std::string& cgroup) {

@@ -196,6 +196,44 @@ TEST_F(ReasonsTest, UnclaimedCgroupIsDenied) {
   expect(ingress(Packet::tcp(kWorld, 443, "192.0.2.1", 40000)), REASON_DENY_UNKNOWN_CGROUP);
 }
 
+TEST_F(ReasonsTest, HowLongACgroupWasExposedIsTold) {
+  const char* kTenants = R"(
+apiVersion: partywall.dev/v1alpha1
+kind: Tier
+metadata: {name: standard}
+spec: {}
+---
+apiVersion: partywall.dev/v1alpha1
+kind: Tenant
+metadata: {name: early}
+spec: {tier: standard, members: [{cgroup: $ROOT/early}]}
+)";
+
+  policy(kTenants);
+  datapath_->membership().take_exposures();
+  make_cgroup("early");
+  EXPECT_EQ(1u, datapath_->membership().take_exposures().size());
+  // A child has its tenant from its first instruction; and nobody claims the other yet.
+  make_cgroup("early/child");
+  make_cgroup("late");
+  EXPECT_TRUE(datapath_->membership().take_exposures().empty());
+  usleep(20'000);
+  policy(std::string(kTenants) + R"(---
+apiVersion: partywall.dev/v1alpha1
+kind: Tenant
+metadata: {name: late}
+spec: {tier: standard, members: [{cgroup: $ROOT/late}]}
+)");
+
+  auto exposures = datapath_->membership().take_exposures();
+
+  ASSERT_EQ(1u, exposures.size());
+  EXPECT_GE(exposures[0], 0.02);
+  EXPECT_LT(exposures[0], 60);
+  policy(kTenants);
+  EXPECT_TRUE(datapath_->membership().take_exposures().empty());
+}
+
 TEST_F(ReasonsTest, SourceMustBeOwn) {
   expect(egress(Packet::udp(kGuest, 1, kWorld, 53)), REASON_DENY_SOURCE);
   expect(egress(Packet::udp("192.0.2.1", 1, kWorld, 53)), REASON_DENY_SOURCE);
