@@ -134,7 +134,9 @@ def crafted(addresses, family):
             # Another pod of the receiver's own tenant, which it would believe.
             lie = addresses.pods[f"{namespace}-{other}"][family]
             for kind in ("raw", "frame"):
-                for source, told, outcome in ((own, "own address", expected), (lie, "spoofed", CLOSED)):
+                # Within a tenant, who is who is no question of this wall.
+                spoofed = OPEN if namespace == "acme" else CLOSED
+                for source, told, outcome in ((own, "own address", expected), (lie, "spoofed", spoofed)):
                     text = f"{kind}.{family}.{target}.{told.split()[0]}"
                     yield Cell(relation, f"{kind} packet, {told}, {where} node", family,
                                "acme-1", f"{kind} {source} {addresses.pods[target][family]} {world.PORT} {text}",

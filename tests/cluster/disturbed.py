@@ -154,7 +154,8 @@ def churn(pods):
     half = pods // 2
     names = [(tenant, f"churn-{tenant}-{i}") for i in range(half // 2) for tenant in ("acme", "umbrella")]
     for _ in range(2):
-        cluster.apply(*(world.pod(tenant, name, 1 + i % 2) for i, (tenant, name) in enumerate(names)))
+        # Pairs of the two tenants, one pair after the other on each node.
+        cluster.apply(*(world.pod(tenant, name, 1 + i // 2 % 2) for i, (tenant, name) in enumerate(names)))
         for tenant in ("acme", "umbrella"):
             chosen = [name for owner, name in names if owner == tenant]
             cluster.kubectl("wait", "-n", tenant, "--for=condition=Ready", "--timeout=900s",

@@ -6,6 +6,8 @@ import cells
 import cluster
 import world
 
+TRIES = 5
+
 
 def place_of(name):
     """The node a prober is on; 0 = none."""
@@ -51,18 +53,20 @@ def measure(listed, attempt):
 
 def try_all(listed, wanted):
     """Tries all. What should have been open and was not (`wanted`: cell -> open, closed, or None for either) is tried
-    twice more, for an emulated machine may be slow; what was open once counts as open."""
+    again, for an emulated machine may be slow; what was open once counts as open."""
     results, again = {}, listed
-    for _ in range(3):
+    for _ in range(TRIES):
         results.update(measure(again, time.time_ns()))
         again = [cell for cell in listed if wanted(cell) == cells.OPEN and results[cell][0] == cells.CLOSED]
         if not again:
             break
+        time.sleep(2)
     return results
 
 
-def print_table(title, listed, results, wanted):
-    """Rows are relation and way, columns the families. Returns how many cells are wrong."""
+def print_table(title, listed, results, wanted, whole=True):
+    """Rows are relation and way, columns the families; `whole` or only those that are wrong. Returns how many cells are
+    wrong."""
     wrong = 0
     rows = collections.defaultdict(dict)
     for cell in listed:
@@ -70,8 +74,11 @@ def print_table(title, listed, results, wanted):
         fits = wanted(cell) in (None, outcome)
         wrong += not fits
         rows[cell.relation, cell.way][cell.family] = outcome if fits else f"{outcome} WRONG ({said})"
-    print(f"\n{title}\n{'to or between':28} {'way':52} {'IPv4':8} IPv6")
+    relations, ways = (max(len(row[i]) for row in rows) for i in (0, 1))
+    print(f"\n{title}\n{'to or between':{relations}}  {'way':{ways}}  {'IPv4':6}  IPv6" if whole or wrong else "")
     for (relation, way), families in rows.items():
-        print(f"{relation:28} {way:52} {families.get(4, '-'):8} {families.get(6, '-')}")
-    print(f"{len(listed)} cells, {len(listed) - wrong} as they should be, {wrong} not", flush=True)
+        line = f"{relation:{relations}}  {way:{ways}}  {families.get(4, '-'):6}  {families.get(6, '-')}"
+        if whole or "WRONG" in line:
+            print(line)
+    print(f"{title}: {len(listed)} cells, {len(listed) - wrong} as they should be, {wrong} not", flush=True)
     return wrong

@@ -20,11 +20,11 @@ def say(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
-def try_matrix(title, addresses, wanted):
+def try_matrix(title, addresses, wanted, whole=False):
     listed = cells.all_cells(addresses)
     # A frame goes to the neighbour that the pod's kernel has found.
     world.prober("acme-1", 1).ask([f"tcp {world.WORLD[4]} {world.PORT}"])
-    return matrix.print_table(title, listed, matrix.try_all(listed, wanted), wanted)
+    return matrix.print_table(title, listed, matrix.try_all(listed, wanted), wanted, whole)
 
 
 def before(addresses, _):
@@ -44,7 +44,7 @@ def after(addresses, _):
     start = time.monotonic()
     print(release.apply_policy())
     say(f"all tenants are realised {time.monotonic() - start:.1f} s after they were written")
-    return try_matrix("tenants in force", addresses, lambda cell: cell.expected)
+    return try_matrix("tenants in force", addresses, lambda cell: cell.expected, whole=True)
 
 
 def under_traffic(addresses, options):

@@ -13,9 +13,10 @@ IMAGE = "localhost/partywall:" + next(
 WORLD = {4: "203.0.113.1", 6: "2001:db8:113::1"}
 NODES = {1: {4: "10.77.0.2", 6: "fd77::2"}, 2: {4: "10.77.0.3", 6: "fd77::3"}}
 
-# The tenants of all this; umbrella's tier has this rate in each direction.
+# The tenants of all this; umbrella's tier has this rate in each direction, which an emulated node reaches whatever else
+# it does.
 POLICY = cluster.ROOT / "tests/cluster/policy.yaml"
-RATE_BITS = 20_000_000
+RATE_BITS = 2_000_000
 # Namespace -> its tenant; None = nobody claims it.
 NAMESPACES = {"acme": "acme", "umbrella": "umbrella", "partner": "partner", "loose": None, "kube-system": None}
 # Every namespace has three probers, NAMESPACE-1 to -3, on these nodes.

@@ -175,11 +175,11 @@ def change_tier(demo):
         measured = float(said.split()[0])
         demo.check(f"umbrella gets {measured:.1f} of its {limit} Mbit/s", 0.8 * limit <= measured <= 1.05 * limit)
 
-    rate(20)
-    limits = json.dumps({"spec": {"limits": {way: {"ceiling": "40Mbit"} for way in ("egress", "ingress")}}})
+    rate(2)
+    limits = json.dumps({"spec": {"limits": {way: {"ceiling": "6Mbit"} for way in ("egress", "ingress")}}})
     demo.run(f"kubectl patch tier metered --type merge -p '{limits}'")
     demo.run("kubectl wait tenants --all --for=condition=Realised --timeout=60s", most=0)
-    rate(40)
+    rate(6)
 
 
 def finish(demo):
