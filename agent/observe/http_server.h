@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/observe/http_page.h"
 #include "agent/observe/loop.h"
 #include "maps/result.h"
 
@@ -15,12 +16,6 @@ struct evhttp;
 struct evhttp_request;
 
 namespace partywall::observe {
-
-struct Page {
-  int status = 200;
-  std::string type = "text/plain; charset=utf-8";
-  std::string body;
-};
 
 class HttpServer {
  public:
