@@ -133,7 +133,7 @@ Result<TenantSeries> TenantSeries::open(std::string_view pin_root) {
 void TenantSeries::set_policy(const std::vector<TenantLabels>& tenants) {
   info_.clear();
   for (const TenantLabels& tenant : tenants)
-    append_line(info_, Metric::kTenantInfo, escaped(tenant.name),
+    append_line(info_[tenant.name], Metric::kTenantInfo, escaped(tenant.name),
                 fmt::format(",tier=\"{}\",mode=\"{}\"}} ", escaped(tenant.tier),
                             tenant.audit ? "audit" : "enforce"),
                 1);
@@ -151,7 +151,8 @@ std::string TenantSeries::name(uint32_t tenant) const {
   return escaped(std::string_view(name, strnlen(name, TENANT_NAME_MAX)));
 }
 
-void TenantSeries::append_counters(Families& families, std::string_view name, uint32_t tenant) {
+void TenantSeries::append_counters(Families& families, std::string_view name,
+                                   uint32_t tenant) const {
   static const std::array kOutcomes = {",outcome=\"sent\"} ", ",outcome=\"throttled\"} ",
                                        ",outcome=\"dropped\"} "};
   abi::tenant_counters sum = sum_rows(counters_.rows(), control_[0].max_tenants, tenant);
@@ -191,7 +192,8 @@ void TenantSeries::append_counters(Families& families, std::string_view name, ui
   append_burst(families, name, tenant);
 }
 
-void TenantSeries::append_burst(Families& families, std::string_view name, uint32_t tenant) {
+void TenantSeries::append_burst(Families& families, std::string_view name,
+                                uint32_t tenant) const {
   const abi::tenant_policy& limits = policy(tenant);
   const abi::tenant_meters& meters = meters_[tenant];
   std::string& text = families[static_cast<size_t>(Metric::kBurstUsed)];
@@ -212,28 +214,26 @@ void TenantSeries::append_burst(Families& families, std::string_view name, uint3
   }
 }
 
-void TenantSeries::append_limits(Families& families) {
+bool TenantSeries::is_limited(uint32_t tenant) const {
+  return tenant > 0 && policy(tenant).flags & TENANT_IN_USE;
+}
+
+void TenantSeries::append_limits(Families& families, std::string_view name,
+                                 uint32_t tenant) const {
   static const std::array kLabels = {direction_labels(0), direction_labels(1)};
+  const abi::tenant_policy& row = policy(tenant);
 
-  for (uint32_t tenant = 1; tenant < control_[0].max_tenants; tenant++) {
-    const abi::tenant_policy& row = policy(tenant);
-
-    if (!(row.flags & TENANT_IN_USE)) continue;
-
-    std::string owner = name(tenant);
-
-    for (unsigned direction = 0; direction < abi::DIRECTION_COUNT; direction++) {
-      if (uint64_t rate = row.bytes[direction].per_second)
-        append_line(families[static_cast<size_t>(Metric::kLimitBytes)], Metric::kLimitBytes,
-                    owner, kLabels[direction], rate);
-      if (uint64_t rate = row.packets[direction].per_second)
-        append_line(families[static_cast<size_t>(Metric::kLimitPackets)], Metric::kLimitPackets,
-                    owner, kLabels[direction], rate);
-    }
+  for (unsigned direction = 0; direction < abi::DIRECTION_COUNT; direction++) {
+    if (uint64_t rate = row.bytes[direction].per_second)
+      append_line(families[static_cast<size_t>(Metric::kLimitBytes)], Metric::kLimitBytes, name,
+                  kLabels[direction], rate);
+    if (uint64_t rate = row.packets[direction].per_second)
+      append_line(families[static_cast<size_t>(Metric::kLimitPackets)], Metric::kLimitPackets,
+                  name, kLabels[direction], rate);
   }
 }
 
-Result<void> TenantSeries::append_syscalls(Families& families) const {
+Result<void> TenantSeries::append_syscalls(Families& families, const std::string* only) const {
   auto counts = read_syscall_counts(pin_root_);
 
   if (!counts) return std::move(counts.error());
@@ -255,11 +255,24 @@ Result<void> TenantSeries::append_syscalls(Families& families) const {
          i++)
       calls += (*counts)[i].calls;
     if (tenant >= names_.rows().size() || !names_[tenant].name[0]) continue;
-    append_line(text, Metric::kSyscalls, name(tenant),
+
+    std::string owner = name(tenant);
+
+    if (only && owner != *only) continue;
+    append_line(text, Metric::kSyscalls, owner,
                 fmt::format(",abi=\"{}\",syscall=\"{}\"}} ", convention_name(convention), call),
                 calls);
   }
   return {};
+}
+
+void TenantSeries::join(const Families& families, std::string& page) {
+  for (size_t i = 0; i < kTenantFamilies; i++) {
+    if (families[i].empty()) continue;
+    page += fmt::format("# HELP {} {}\n# TYPE {} {}\n", kMetrics[i].name, kMetrics[i].help,
+                        kMetrics[i].name, to_string(kMetrics[i].type));
+    page += families[i];
+  }
 }
 
 Result<void> TenantSeries::append(std::string& page) {
@@ -268,24 +281,49 @@ Result<void> TenantSeries::append(std::string& page) {
 
   // As long as the last time: then nothing is copied while it grows.
   for (size_t i = 0; i < kTenantFamilies; i++) families[i].reserve(lengths_[i]);
-  for (uint32_t tenant = 0; tenant < control_[0].max_tenants; tenant++)
-    if (tenant == 0 || names_[tenant].name[0]) append_counters(families, name(tenant), tenant);
-  append_limits(families);
-  families[static_cast<size_t>(Metric::kTenantInfo)] = info_;
+  for (uint32_t tenant = 0; tenant < control_[0].max_tenants; tenant++) {
+    bool is_named = tenant == 0 || names_[tenant].name[0];
 
-  auto counted = append_syscalls(families);
+    if (!is_named && !is_limited(tenant)) continue;
+
+    std::string owner = name(tenant);
+
+    if (is_named) append_counters(families, owner, tenant);
+    if (is_limited(tenant)) append_limits(families, owner, tenant);
+  }
+  for (const auto& [owner, line] : info_)
+    families[static_cast<size_t>(Metric::kTenantInfo)] += line;
+
+  auto counted = append_syscalls(families, nullptr);
 
   for (size_t i = 0; i < kTenantFamilies; i++) {
     lengths_[i] = families[i].size();
     size += families[i].size() + kMostHelpBytes;
   }
   page.reserve(size);
-  for (size_t i = 0; i < kTenantFamilies; i++) {
-    if (families[i].empty()) continue;
-    page += fmt::format("# HELP {} {}\n# TYPE {} {}\n", kMetrics[i].name, kMetrics[i].help,
-                        kMetrics[i].name, to_string(kMetrics[i].type));
-    page += families[i];
+  join(families, page);
+  return counted;
+}
+
+Result<void> TenantSeries::append_one(std::string& page, std::string_view tenant) const {
+  Families families(kTenantFamilies);
+  auto info = info_.find(tenant);
+
+  if (info == info_.end()) return {};
+
+  std::string owner = escaped(tenant);
+
+  // From 1: (unattributed) is no tenant.
+  for (uint32_t number = 1; number < control_[0].max_tenants; number++) {
+    if (!names_[number].name[0] || name(number) != owner) continue;
+    append_counters(families, owner, number);
+    if (is_limited(number)) append_limits(families, owner, number);
   }
+  families[static_cast<size_t>(Metric::kTenantInfo)] = info->second;
+
+  auto counted = append_syscalls(families, &owner);
+
+  join(families, page);
   return counted;
 }
 

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +45,11 @@ class TenantSeries {
   // All families of Metric::kTrafficBytes .. kTenantInfo in the text format, appended to
   // `page`. Fails when the map syscalls cannot be read; the page then has everything else.
   Result<void> append(std::string& page);
+  // The same with the series of one tenant and of nobody else: the tenant's name is in each,
+  // and no label of any names another. Nothing when nobody in force has that name.
+  Result<void> append_one(std::string& page, std::string_view tenant) const;
+  // Whether a tenant of the policy in force, as set_policy() was told, has that name.
+  bool has(std::string_view tenant) const { return info_.contains(tenant); }
 
  private:
   // The rest of a series' name for one cell of the counters: ',direction="egress",...} '.
@@ -56,10 +63,13 @@ class TenantSeries {
   using Families = std::vector<std::string>;
 
   TenantSeries();
-  void append_limits(Families& families);
-  void append_counters(Families& families, std::string_view name, uint32_t tenant);
-  void append_burst(Families& families, std::string_view name, uint32_t tenant);
-  Result<void> append_syscalls(Families& families) const;
+  void append_limits(Families& families, std::string_view name, uint32_t tenant) const;
+  void append_counters(Families& families, std::string_view name, uint32_t tenant) const;
+  void append_burst(Families& families, std::string_view name, uint32_t tenant) const;
+  // Of all tenants, or of the one whose name is `only`.
+  Result<void> append_syscalls(Families& families, const std::string* only) const;
+  static void join(const Families& families, std::string& page);
+  bool is_limited(uint32_t tenant) const;
   const abi::tenant_policy& policy(uint32_t tenant) const;
   std::string name(uint32_t tenant) const;
 
@@ -71,7 +81,8 @@ class TenantSeries {
   MappedArray<const abi::tenant_counters> counters_;
   std::vector<Cell> cells_;
   std::array<size_t, kTenantFamilies> lengths_{};  // of the families, in the last page
-  std::string info_;  // kTenantInfo, which changes with the policy only
+  // kTenantInfo by name: it changes with the policy only.
+  std::map<std::string, std::string, std::less<>> info_;
 };
 
 }  // namespace partywall::observe

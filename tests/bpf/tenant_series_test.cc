@@ -190,7 +190,17 @@ class TenantSeriesTest : public testing::Test {
     EXPECT_TRUE(appended) << appended.error().message();
     return text;
   }
+  std::string page_of(const std::string& tenant, const std::vector<TenantLabels>& labels) {
+    auto series = TenantSeries::open(pins_);
+    std::string text;
+
+    EXPECT_TRUE(series);
+    series->set_policy(labels);
+    EXPECT_TRUE(series->append_one(text, tenant));
+    return text;
+  }
   std::string slow_page(const std::vector<TenantLabels>& labels = {});
+  void expect_own(const Page& all, const std::vector<TenantLabels>& labels);
   void expect_equal(const std::vector<TenantLabels>& labels = {});
 
   std::string pins_;
@@ -363,10 +373,30 @@ std::string TenantSeriesTest::slow_page(const std::vector<TenantLabels>& labels)
   return families.text();
 }
 
+// Each tenant's own page is what the page of all says of it.
+void TenantSeriesTest::expect_own(const Page& all, const std::vector<TenantLabels>& labels) {
+  for (const TenantLabels& tenant : labels) {
+    Page own = parse(page_of(tenant.name, labels));
+    size_t left = 0;
+
+    for (const auto& [series, value] : own.series) EXPECT_TRUE(all.series.contains(series));
+    for (const auto& [series, value] : all.series) {
+      if (series.second.at("tenant") != tenant.name) continue;
+      left++;
+      ASSERT_TRUE(own.series.contains(series)) << series.first << " of " << tenant.name;
+      EXPECT_NEAR(value, own.series[series],
+                  series.first == decl(Metric::kBurstUsed).name ? 0.01 : 0);
+    }
+    EXPECT_EQ(left, own.series.size()) << "and of nobody else's: " << tenant.name;
+    EXPECT_GT(left, 0u);
+  }
+}
+
 void TenantSeriesTest::expect_equal(const std::vector<TenantLabels>& labels) {
   Page fast = parse(page(labels));
   Page slow = parse(slow_page(labels));
 
+  expect_own(fast, labels);
   EXPECT_EQ(slow.help, fast.help);
   EXPECT_EQ(slow.type, fast.type);
   EXPECT_EQ(slow.series.size(), fast.series.size());
@@ -463,6 +493,15 @@ TEST_F(TenantSeriesTest, RandomMaps) {
     expect_equal(labels);
     if (HasFailure()) FAIL() << "round " << round;
   }
+}
+
+TEST_F(TenantSeriesTest, NobodyElseHasAPageOfHisOwn) {
+  std::vector<TenantLabels> labels = {{"acme", "gold", false}};
+
+  counters(0).cell[0][0] = counters(1).cell[0][0] = {.bytes = 1000, .packets = 10};
+  EXPECT_NE("", page_of("acme", labels));
+  for (const char* name : {"", "(unattributed)", "idle", "acm", "nobody"})
+    EXPECT_EQ("", page_of(name, labels)) << name;
 }
 
 TEST_F(TenantSeriesTest, TheSideInForceHasTheLimits) {
