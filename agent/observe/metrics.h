@@ -118,6 +118,14 @@ struct MetricDecl {
     "Bytes of lists and watches.")                                                             \
   X(kKubernetesErrors, "partywall_kubernetes_errors_total", kCounter, "",                      \
     "Lists and watches that failed or were cut.")                                              \
+  X(kHttpsRequests, "partywall_https_requests_total", kCounter, "code",                        \
+    "Requests to the HTTPS endpoint (--https) that were answered, by HTTP status.")            \
+  X(kHttpsReviews, "partywall_https_reviews_total", kCounter, "kind, result",                  \
+    "What the API server was asked for them: token (whose it is) or access (may he read "      \
+    "this), and its word: yes, no, or failed.")                                                \
+  X(kHttpsDropped, "partywall_https_connections_dropped_total", kCounter, "reason",            \
+    "Connections that ended without an answer: rate (one address makes too many), crowd (too " \
+    "many are open, this one owed its request for longest), late (over its time).")            \
   X(kCpuSeconds, "process_cpu_seconds_total", kCounter, "",                                    \
     "User and system CPU time of the agent.")                                                  \
   X(kResident, "process_resident_memory_bytes", kGauge, "", "Resident memory of the agent.")   \

@@ -28,6 +28,7 @@ METRICS = r"prometheus/[a-z_/]+\.h"
 LOOP = r"event2/[a-z_]+\.h"
 CURL = r"curl/curl\.h"
 CRYPTO = r"openssl/evp\.h"
+TLS = r"openssl/[a-z0-9_]+\.h"
 SYSTEMD = r"systemd/sd-daemon\.h"
 YAML = r"yaml\.h"
 
@@ -60,6 +61,11 @@ TABLE = {
     "agent/observe/": (
         r"agent/observe/.*|agent/policy/.*|agent/version\.h|maps/.*|observe/syscall_names\.inc",
         rf"{LIBC}|{FMT}|{JSON}|{METRICS}|{LOOP}",
+    ),
+    "agent/access/": (
+        r"agent/access/.*|agent/observe/.*|agent/source/kubernetes/(api_client|kept_file|kube_config|timer)\.h|"
+        r"maps/result\.h|maps/fd\.h",
+        rf"{LIBC}|{FMT}|{LOG}|{JSON}|{LOOP}|{TLS}",
     ),
     "agent/control/": (
         r"agent/control/.*|agent/observe/.*|maps/.*",
@@ -144,6 +150,9 @@ class IncludesTest(unittest.TestCase):
             ("agent/kernel/links.cc", '#include "agent/source/policy_folder.h"'),
             ("agent/observe/metrics.cc", "#include <bpf/bpf.h>"),
             ("agent/control/server.cc", '#include "agent/kernel/datapath.h"'),
+            ("agent/access/gate.cc", '#include "agent/source/kubernetes/cluster.h"'),
+            ("agent/access/gate.cc", '#include "maps/typed_map.h"'),
+            ("agent/observe/http_server.cc", "#include <openssl/ssl.h>"),
             ("agent/main.cc", '#include "tools/cli/output.h"'),
             ("agent/main.cc", "#include <bpf/bpf.h>"),
             ("maps/pins.h", '#include "agent/policy/image.h"'),
@@ -161,6 +170,7 @@ class IncludesTest(unittest.TestCase):
             ("agent/policy/parse.cc", "#include <yaml.h>"),
             ("agent/policy/parse.cc", "#include <charconv>"),
             ("agent/source/kubernetes/curl_loop.h", "#include <curl/curl.h>"),
+            ("agent/access/tls_identity.cc", "#include <openssl/x509v3.h>"),
             ("agent/kernel/links.cc", "#include <bpf/bpf.h>"),
             ("agent/kernel/objects.h", '#include "bpf/packets.skel.h"'),
             ("bpf/packets.bpf.c", "#include <linux/bpf.h>"),

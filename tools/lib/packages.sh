@@ -8,8 +8,8 @@ declare -A packages=(
   [build]="cmake ninja-build g++ pkg-config python3 linux-libc-dev"
   [bpf]="clang-14 llvm-14 bpftool libbpf-dev libelf-dev zlib1g-dev"
   [libraries]="libyaml-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libevent-dev
-    libsystemd-dev libmnl-dev prometheus-cpp-dev libcurl4-openssl-dev"
-  [tests]="libgtest-dev libgmock-dev libbenchmark-dev libssl-dev python3-yaml"
+    libsystemd-dev libmnl-dev prometheus-cpp-dev libcurl4-openssl-dev libssl-dev"
+  [tests]="libgtest-dev libgmock-dev libbenchmark-dev python3-yaml"
   [demo]="iproute2 util-linux procps ethtool nftables curl iperf3 redis-server redis-tools
     bind9-dnsutils netcat-openbsd tmux prometheus"
   [vm]="qemu-system-x86 busybox-static xz-utils debian-archive-keyring"
