@@ -18,6 +18,7 @@
 #include "agent/kernel/attachments.h"
 #include "agent/kernel/capabilities.h"
 #include "agent/kernel/uninstall.h"
+#include "agent/observe/event_view.h"
 #include "agent/policy/compile.h"
 #include "agent/source/cgroup_tree.h"
 #include "agent/version.h"
@@ -33,6 +34,7 @@ using std::chrono::steady_clock;
 constexpr std::chrono::seconds kLookAfterEvery(2);
 // How long a start waits for the API server before it makes do with the last good policy.
 constexpr std::chrono::seconds kClusterPatience(20);
+constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr size_t kMostProblemsLogged = 20;
 constexpr size_t kMostProblemsKept = 100;
 
@@ -307,6 +309,8 @@ Result<void> Agent::serve() {
 
   if (!control) return std::move(control.error());
   control_ = std::move(*control);
+  if (!options_.https.empty())
+    if (auto served = serve_https(); !served) return served;
   if (options_.metrics.empty()) return {};
 
   auto http = observe::HttpServer::start(
@@ -320,6 +324,23 @@ Result<void> Agent::serve() {
 
   if (!http) return std::move(http.error());
   http_ = std::move(*http);
+  return {};
+}
+
+Result<void> Agent::serve_https() {
+  auto point = access::AccessPoint::open(
+      *loop_,
+      {.address = options_.https,
+       .certificate = options_.https_certificate,
+       .key = options_.https_key,
+       .node = options_.node},
+      cluster_->access(), metrics_,
+      {.all = [this] { return metrics_page(); },
+       .metrics = [this](const std::string& tenant) { return metrics_page_of(tenant); },
+       .events = [this](const std::string& tenant) { return events_page_of(tenant); }});
+
+  if (!point) return std::move(point.error());
+  https_ = std::move(*point);
   return {};
 }
 
@@ -573,12 +594,31 @@ void Agent::read_cluster_facts() {
 }
 
 observe::Page Agent::metrics_page() {
-  observe::Page page{.type = "text/plain; version=0.0.4; charset=utf-8"};
+  observe::Page page{.type = kMetricsType};
 
   read_facts();
   if (auto read = series_->append(page.body); !read)
     spdlog::warn("scrape: {}", read.error().message());
   page.body += metrics_.text();
+  return page;
+}
+
+std::optional<observe::Page> Agent::metrics_page_of(const std::string& tenant) {
+  observe::Page page{.type = kMetricsType};
+
+  if (!series_->has(tenant)) return std::nullopt;
+  if (auto read = series_->append_one(page.body, tenant); !read)
+    spdlog::warn("scrape: {}", read.error().message());
+  return page;
+}
+
+std::optional<observe::Page> Agent::events_page_of(const std::string& tenant) {
+  observe::Page page{.type = "application/x-ndjson"};
+
+  if (!series_->has(tenant)) return std::nullopt;
+  for (const std::string& line : events_->feed().recent(tenant))
+    if (std::string own = observe::own_event(line, tenant); !own.empty())
+      page.body += own + "\n";
   return page;
 }
 
@@ -665,8 +705,9 @@ void Agent::run() {
   if (folder_ && folder_->drain()) reload("the policy folder changed");
   if (cluster_changed_) reload("the cluster changed");
   malloc_trim(0);  // the first load leaves much behind
-  spdlog::info("ready: enforcing at {}{}, metrics on {}", mount_, options_.cgroup_root,
-               options_.metrics.empty() ? "no address" : options_.metrics);
+  spdlog::info("ready: enforcing at {}{}, metrics on {}{}", mount_, options_.cgroup_root,
+               options_.metrics.empty() ? "no address" : options_.metrics,
+               options_.https.empty() ? "" : ", https on " + options_.https);
   tell_systemd("READY=1\nSTATUS=enforcing");
   loop_->run();
 }

@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "agent/access/access_point.h"
 #include "agent/control/server.h"
 #include "agent/kernel/datapath.h"
 #include "agent/last_good.h"
@@ -60,7 +62,10 @@ class Agent {
   void read_cluster_facts();
   bool is_ready() const;
   std::string status();
+  Result<void> serve_https();
   observe::Page metrics_page();
+  std::optional<observe::Page> metrics_page_of(const std::string& tenant);
+  std::optional<observe::Page> events_page_of(const std::string& tenant);
 
   Options options_;
   std::string mount_;  // of cgroup2
@@ -79,6 +84,7 @@ class Agent {
   std::unique_ptr<observe::TenantSeries> series_;
   std::unique_ptr<control::Server> control_;
   std::unique_ptr<observe::HttpServer> http_;
+  std::unique_ptr<access::AccessPoint> https_;
 
   // Of the policy in force.
   policy::Numbers numbers_;

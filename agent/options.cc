@@ -136,6 +136,17 @@ class YamlConfig : public CLI::Config {
   mutable std::map<std::string, Value> values_;  // by flag
 };
 
+// Empty when nothing is.
+std::string what_is_wrong_with_https(const Options& options) {
+  if (!options.https.empty() && !options.kubernetes)
+    return "--https goes with --kubernetes: the API server says who may read what";
+  if (options.https_certificate.empty() != options.https_key.empty())
+    return "--https-certificate and --https-key go together";
+  if (!options.https_key.empty() && options.https.empty())
+    return "--https-certificate and --https-key go with --https";
+  return "";
+}
+
 // Patterns separated by commas, each the beginning of a name at least.
 std::string check_interfaces(const std::string& text) {
   for (size_t start = 0; start <= text.size();) {
@@ -252,6 +263,13 @@ ParsedOptions parse_options(int argc, char** argv) {
   app.add_flag(
       "--metrics-remote{true}", options.metrics_remote,
       "Serve metrics on an address that is not loopback, readable by all who reach it");
+  app.add_option(
+      "--https", options.https,
+      "Address for what tenants and operators may read with a token of the cluster, as "
+      "in *:9724; none by default");
+  app.add_option("--https-certificate", options.https_certificate,
+                 "PEM file of its certificate; without one, it signs its own");
+  app.add_option("--https-key", options.https_key, "PEM file of that certificate's key");
   app.add_option("--control-socket", options.control_socket, "Unix socket for the CLI")
       ->capture_default_str();
   app.add_option("--state-dir", options.state_dir, "Folder for the last good policy")
@@ -298,6 +316,11 @@ ParsedOptions parse_options(int argc, char** argv) {
                options.kubernetes
                    ? "--policy-dir and --kubernetes: the policy has one source"
                    : "--policy-dir is required (or --kubernetes, or --kubeconfig)");
+    parsed.exit_code = 2;
+    return parsed;
+  }
+  if (std::string wrong = what_is_wrong_with_https(options); !wrong.empty()) {
+    fmt::print(stderr, "{}\n", wrong);
     parsed.exit_code = 2;
     return parsed;
   }

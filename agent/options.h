@@ -20,6 +20,9 @@ struct Options {
   std::string bpffs = "/sys/fs/bpf/partywall";  // where pins live
   std::string metrics = "127.0.0.1:9723";       // "" = no HTTP
   bool metrics_remote = false;                  // allow an address that is not loopback
+  std::string https;                            // with Kubernetes: "*:9724"; "" = none
+  std::string https_certificate;                // PEM files; "" = signed by itself
+  std::string https_key;
   std::string control_socket = "/run/partywall/agent.sock";
   std::string state_dir = "/run/partywall";  // last good policy
   std::string log_format = "text";           // text, json

@@ -170,6 +170,23 @@ TEST_F(OptionsTest, WrongFlags) {
                  "none.yaml");
 }
 
+TEST_F(OptionsTest, HttpsGoesWithTheApiServer) {
+  ParsedOptions parsed = parse(
+      {"--kubernetes", "--https", "*:9724", "--https-certificate", "/c", "--https-key", "/k"});
+
+  ASSERT_FALSE(parsed.exit_code) << printed_;
+  EXPECT_EQ("*:9724", parsed.options.https);
+  EXPECT_EQ("/c", parsed.options.https_certificate);
+  EXPECT_EQ("/k", parsed.options.https_key);
+  EXPECT_EQ("", parse({"--kubernetes"}).options.https);
+  expect_refused(parse({"--policy-dir", "/p", "--https", "*:9724"}),
+                 "--https goes with --kubernetes");
+  expect_refused(parse({"--kubernetes", "--https", "*:1", "--https-key", "/k"}),
+                 "--https-certificate and --https-key go together");
+  expect_refused(parse({"--kubernetes", "--https-certificate", "/c", "--https-key", "/k"}),
+                 "go with --https");
+}
+
 TEST_F(OptionsTest, WrongFiles) {
   expect_refused(parse_config("policyDir: /p\nmetric: x\n"),
                  "line 2: unknown key \"metric\", did you mean metrics? Known keys: "

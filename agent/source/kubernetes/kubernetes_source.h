@@ -69,6 +69,7 @@ class KubernetesSource {
   };
   Facts facts() const;
   const std::string& server() const { return client_->access().server; }
+  const ApiAccess& access() const { return client_->access(); }
 
  private:
   KubernetesSource(SourceOptions options, std::function<void()> changed);
