@@ -11,7 +11,7 @@ from chart import ACCOUNT, CHART, NAMESPACE, ROOT, install, render
 
 sys.path.insert(0, str(ROOT / "tests/system"))
 from attackers import clients, servers  # noqa: E402
-from partywall import Agent, World  # noqa: E402
+from partywall import Agent, World, free_port  # noqa: E402
 
 NODE = "node-1"
 OBJECTS = """
@@ -46,16 +46,17 @@ spec: {tier: platinum, members: [{namespaces: {names: [lonely]}}]}
 class ClusterAgent(Agent):
     """A partywalld that follows an API server with the chart's configuration, but for what is this machine's."""
 
-    def __init__(self, world, kubeconfig):
+    def __init__(self, world, kubeconfig, *values):
         super().__init__(world, None)
-        [config] = [one for one in render('clusterCIDRs=["10.77.0.0/16"]', only="configmap.yaml")]
+        [config] = [one for one in render('clusterCIDRs=["10.77.0.0/16"]', *values, only="configmap.yaml")]
         [self.config] = config["data"].values()
         self.path = self.folder + "/partywalld.yaml"
         with open(self.path, "w") as file:
             file.write(self.config)
+        self.https_port = free_port()
         # A pod mounts a token; here the kubeconfig holds one. No interface of this machine is a pod's.
         self.flags = ("--config", self.path, "--kubeconfig", str(kubeconfig), "--edge-interfaces", "pw-none-*",
-                      "--node", NODE)
+                      "--node", NODE, "--https", f"127.0.0.1:{self.https_port}")
 
     def command(self, *more):
         words = super().command(*more)

@@ -15,8 +15,10 @@ VALUES = {
                       'serviceCIDRs=["10.96.0.0/16"]', 'unassignedNamespaces="deny"', 'infrastructure.reaches=["9090/TCP"]',
                       'resources={"limits":{"memory":"1Gi"}}', 'podLabels={"a":"b"}', 'podAnnotations={"c":"d"}',
                       'image.pullSecrets=[{"name":"key"}]', 'nodeSelector={"pool":"a"}',
-                      'serviceAccount.annotations={"e":"f"}', "maxTenants=4096"],
-    "everything off": ["admission.enabled=false", "uninstallHook.enabled=false", "syscalls=false", "infrastructure.lane=[]",
+                      'serviceAccount.annotations={"e":"f"}', "maxTenants=4096", 'https.certificateSecret="tls"',
+                      'https.nodeCIDRs=["10.77.0.0/24"]'],
+    "another's token": ["podMonitor.enabled=true", 'podMonitor.tokenSecret="mine"', 'podMonitor.tlsConfig={}'],
+    "everything off": ["https.enabled=false", "admission.enabled=false", "uninstallHook.enabled=false", "syscalls=false", "infrastructure.lane=[]",
                        "infrastructure.offers=[]"],
     "taken out": ["uninstall=true"],
 }
@@ -27,7 +29,8 @@ BAD = [("maxTenants=1", "maxTenants"), ('maxTenants="many"', "maxTenants"), ("no
        ('unassignedNamespaces="maybe"', "unassignedNamespaces"), ("metrics.port=0", "port"),
        ('bpffs="/tmp/x"', "bpffs"), ('infrastructure.offers=["53"]', "offers"), ("admission.guard=true", "guard"),
        ('admission.guardTenancy.labelPrefixes=[]', "labelPrefixes"), ("dashboards.labels.a=1", "labels"),
-       ('image.pullPolicy="Often"', "pullPolicy"), ("prometheusRule.rules=[]", "rules")]
+       ('image.pullPolicy="Often"', "pullPolicy"), ("prometheusRule.rules=[]", "rules"), ("https.port=0", "port"), ('https.nodeCIDRs=["10.0.0.0"]', "nodeCIDRs"),
+       ('https.certificateSecret="A b"', "certificateSecret"), ("podMonitor.enabled=true,https.enabled=false", "https.enabled")]
 
 
 def template(*values, hooks=True):
@@ -99,6 +102,47 @@ class ChartTest(unittest.TestCase):
                 done = template(value)
                 self.assertNotEqual(0, done.returncode)
                 self.assertRegex(done.stderr, rf"\b{re.escape(name)}\b")
+
+    def test_metrics_take_a_token(self):
+        def objects(*values):
+            return list(filter(None, yaml.safe_load_all(template(*values, hooks=False).stdout)))
+
+        made = objects("podMonitor.enabled=true")
+        [monitor] = [one for one in made if one["kind"] == "PodMonitor"]
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        self.assertEqual(("https", {"name": "partywall-scraper", "key": "token"}),
+                         (endpoint["scheme"], endpoint["authorization"]["credentials"]))
+        self.assertIn("$1:9724", [one.get("replacement") for one in endpoint["relabelings"]])
+        [token] = [one for one in made if one["kind"] == "Secret"]
+        self.assertEqual("partywall-scraper", token["metadata"]["annotations"]["kubernetes.io/service-account.name"])
+        [binding] = [one for one in made if one["kind"] == "ClusterRoleBinding" and one["metadata"]["name"] == "partywall-scraper"]
+        self.assertEqual(("partywall-metrics-reader", "partywall-scraper"),
+                         (binding["roleRef"]["name"], binding["subjects"][0]["name"]))
+        roles = {one["metadata"]["name"]: one["rules"] for one in made if one["kind"] == "ClusterRole"}
+        self.assertEqual([{"apiGroups": ["partywall.dev"], "resources": ["tenants/metrics"], "verbs": ["get"]}],
+                         roles["partywall-metrics-reader"])
+        reviews = [(one["resources"], one["verbs"]) for one in roles["partywall"] if "reviews" in one["resources"][0]]
+        self.assertEqual([(["tokenreviews"], ["create"]), (["subjectaccessreviews"], ["create"])], reviews)
+        self.assertEqual([], [one["kind"] for one in objects("podMonitor.enabled=true", 'podMonitor.tokenSecret="mine"')
+                              if one["kind"] == "Secret"])
+        off = objects("https.enabled=false")
+        self.assertNotIn("tokenreviews", yaml.safe_dump_all(off))
+        self.assertNotIn("9724", yaml.safe_dump_all(off))
+
+    def test_nodes_are_reached_at_the_port_where_that_is_said(self):
+        def lane(*values):
+            [config] = [one for one in yaml.safe_load_all(template(*values, hooks=False).stdout)
+                        if one and one["kind"] == "ConfigMap"]
+            return yaml.safe_load(config["data"]["partywalld.yaml"]).get("infrastructure", [])
+
+        entry = {"name": "partywall-https-0", "cidr": "10.77.0.0/24", "direction": "egress",
+                 "ports": [{"protocol": "TCP", "port": 9724}]}
+        self.assertNotIn(entry, lane())
+        self.assertIn(entry, lane('https.nodeCIDRs=["10.77.0.0/24"]'))
+        self.assertEqual([entry], lane('https.nodeCIDRs=["10.77.0.0/24"]', "infrastructure.lane=[]"))
+        self.assertEqual([], lane('https.nodeCIDRs=["10.77.0.0/24"]', "infrastructure.lane=[]", "https.enabled=false"))
+        self.assertIn('"53/UDP,53/TCP"', template().stdout)
+        self.assertIn('"53/UDP,53/TCP,9724/TCP"', template('https.nodeCIDRs=["10.77.0.0/24"]').stdout)
 
     def test_least_privilege(self):
         [agent] = [one for one in yaml.safe_load_all(template(hooks=False).stdout) if one and one["kind"] == "DaemonSet"]

@@ -52,5 +52,8 @@
     - {name: cgroups, mountPath: /sys/fs/cgroup, readOnly: true}
     - {name: bpffs, mountPath: /sys/fs/bpf}
     - {name: run, mountPath: {{ .Values.runFolder | quote }}}
+    {{- if and .Values.https.enabled .Values.https.certificateSecret }}
+    - {name: tls, mountPath: /etc/partywall-tls, readOnly: true}
+    {{- end }}
 {{- end }}
 {{- end }}
