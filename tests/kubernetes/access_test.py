@@ -54,7 +54,7 @@ class AccessTest(unittest.TestCase):
         cls.sources = 1
         cls.server = ApiServer()
         cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "crds")
+        cls.server.install_crds(CHART / "files/crds")
         cls.server.add_namespace(NAMESPACE)
         install(cls.server, render(only="rbac.yaml"))
         install(cls.server, render(only="admission.yaml"))
