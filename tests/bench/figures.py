@@ -66,10 +66,8 @@ def table(figures):
     return "\n".join(lines)
 
 
-def write_json(path, figures):
-    rows = [{"id": figure.id, "value": figure.value, "unit": figure.unit,
-             "goal": str(figure.goal) if figure.goal else None, "met": figure.met}
-            for figure in figures]
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(rows, file, indent=1)
-        file.write("\n")
+def as_json(figures):
+    """A list of {"id", "value", "unit", "goal", "met"}."""
+    return json.dumps([{"id": figure.id, "value": figure.value, "unit": figure.unit,
+                        "goal": str(figure.goal) if figure.goal else None, "met": figure.met}
+                       for figure in figures], indent=1)
