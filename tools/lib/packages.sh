@@ -5,7 +5,7 @@
 # shellcheck disable=SC2034  # for those who source this
 package_sets=(build bpf libraries tests demo)
 declare -A packages=(
-  [build]="cmake ninja-build g++ pkg-config python3 linux-libc-dev"
+  [build]="cmake ninja-build g++ pkg-config python3 linux-libc-dev dpkg-dev"
   [bpf]="clang-14 llvm-14 bpftool libbpf-dev libelf-dev zlib1g-dev"
   [libraries]="libyaml-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libevent-dev
     libsystemd-dev libmnl-dev prometheus-cpp-dev libcurl4-openssl-dev libssl-dev"
