@@ -129,7 +129,9 @@ TEST_F(ReflectorTest, ListsThenWatches) {
   FakeApi::Request list = next_list();
 
   EXPECT_EQ(
-      "/api/v1/pods?limit=500&labelSelector=a%20in%20%28b%2Cc%29"
+      "/api/v1/"
+      "pods?resourceVersion=0&resourceVersionMatch=NotOlderThan&labelSelector=a%20in%20%28b%"
+      "2Cc%29"
       "&fieldSelector=spec.nodeName%3Dn1",
       list.target);
   EXPECT_FALSE(reflector_->synced());
@@ -448,6 +450,25 @@ TEST_F(ReflectorTest, AListIsBounded) {
   EXPECT_FALSE(reflector_->synced());
 }
 
+TEST_F(ReflectorTest, ASelectionThatIsTooLargeComesInPages) {
+  std::string whole = page({object("a", "1"), object("b", "2")}, "10");
+
+  limits_.page_bytes = whole.size() - 1;
+  start({.path = "/api/v1/pods", .labels = "t in (x)"});
+
+  FakeApi::Request first = next_list();
+
+  EXPECT_FALSE(first.has("limit=")) << first.target;
+  first.from->reply(200, whole);
+
+  FakeApi::Request again = next_list();
+
+  EXPECT_TRUE(again.has("limit=500") && again.has("%28x%29")) << again.target;
+  again.from->reply(200, page({object("a", "1")}, "10"));
+  next_watch();
+  expect({{"ns/a", "1"}});
+}
+
 TEST_F(ReflectorTest, WaitsAsLongAsTheServerAsksFor) {
   start();
 
@@ -534,6 +555,93 @@ TEST_F(ReflectorTest, AnotherSelectorListsAnewAndDeletesAfterwards) {
   list.from->reply(200, page({object("b", "2"), object("c", "3")}, "20"));
   EXPECT_TRUE(next_watch().has("labelSelector=tenant"));
   EXPECT_THAT(log_, ElementsAre("put ns/c", "gone ns/a", "synced"));
+}
+
+TEST_F(ReflectorTest, AWiderSelectorListsOnlyWhatIsNew) {
+  FakeApi::Connection& stream = open_watch();
+
+  stream.piece(event("MODIFIED", object("a", "12")));
+  expect({{"ns/a", "12"}, {"ns/b", "2"}});
+  log_.clear();
+  reflector_->widen("t in (x,y)", "t in (y)");
+  EXPECT_TRUE(reflector_->synced());
+
+  FakeApi::Request list = next_list();
+
+  EXPECT_TRUE(list.has("labelSelector=t%20in%20%28y%29")) << list.target;
+  EXPECT_TRUE(list.has("resourceVersion=12&resourceVersionMatch=NotOlderThan")) << list.target;
+  list.from->reply(200, page({object("c", "3")}, "20", "more"));
+
+  FakeApi::Request rest = next_list();
+
+  EXPECT_TRUE(rest.has("continue=more") && rest.has("%28y%29")) << rest.target;
+  rest.from->reply(200, page({object("d", "4")}, "20"));
+
+  FakeApi::Request watch = next_watch();
+
+  // From where the old one was: what has changed meanwhile is in neither list.
+  EXPECT_TRUE(watch.has("resourceVersion=12") && watch.has("%28x%2Cy%29")) << watch.target;
+  EXPECT_THAT(log_, ElementsAre("put ns/c", "put ns/d", "synced"));
+  watch.from->open_stream();
+  watch.from->piece(event("ADDED", object("c", "3")) + event("MODIFIED", object("b", "13")) +
+                    event("DELETED", object("d", "14")));
+  expect({{"ns/a", "12"}, {"ns/b", "13"}, {"ns/c", "3"}});
+  EXPECT_EQ(1u, reflector_->facts().lists);
+}
+
+TEST_F(ReflectorTest, ASelectorMayWidenAgainMeanwhile) {
+  open_watch();
+  reflector_->widen("t in (x,y)", "t in (y)");
+  next_list();
+  reflector_->widen("t in (x,y,z)", "t in (z)");
+
+  FakeApi::Request first = next_list();
+
+  EXPECT_TRUE(first.has("%28y%29")) << first.target;
+  first.from->reply(504, status(504));
+
+  FakeApi::Request again = next_list();
+
+  EXPECT_TRUE(again.has("%28y%29")) << again.target;
+  EXPECT_FALSE(again.has("resourceVersion")) << "from a cache that does not have it";
+  again.from->reply(200, page({object("c", "3")}, "20"));
+
+  FakeApi::Request second = next_list();
+
+  EXPECT_TRUE(second.has("%28z%29")) << second.target;
+  second.from->reply(200, page({object("d", "4")}, "21"));
+
+  FakeApi::Request watch = next_watch();
+
+  EXPECT_TRUE(watch.has("resourceVersion=10") && watch.has("%28x%2Cy%2Cz%29")) << watch.target;
+  expect({{"ns/a", "1"}, {"ns/b", "2"}, {"ns/c", "3"}, {"ns/d", "4"}});
+}
+
+TEST_F(ReflectorTest, AWiderSelectorOfWhatIsNotThereYetIsListedWhole) {
+  start({.path = "/api/v1/pods", .labels = "t in (x)"});
+  next_list();
+  reflector_->widen("t in (x,y)", "t in (y)");
+
+  FakeApi::Request list = next_list();
+
+  EXPECT_TRUE(list.has("%28x%2Cy%29")) << list.target;
+  list.from->reply(200, page({object("a", "1")}, "10"));
+  EXPECT_TRUE(next_watch().has("%28x%2Cy%29"));
+  expect({{"ns/a", "1"}});
+}
+
+TEST_F(ReflectorTest, AWatchThatExpiredMeanwhileListsTheWiderSelection) {
+  open_watch();
+  reflector_->widen("t in (x,y)", "t in (y)");
+  next_list().from->reply(200, page({object("c", "3")}, "20"));
+  next_watch().from->reply(410, status(410));
+
+  FakeApi::Request list = next_list();
+
+  EXPECT_TRUE(list.has("%28x%2Cy%29")) << list.target;
+  list.from->reply(200, page({object("b", "2"), object("c", "3")}, "30"));
+  next_watch();
+  expect({{"ns/b", "2"}, {"ns/c", "3"}});
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "agent/source/kubernetes/reflector.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "agent/source/kubernetes/json_fields.h"
 
@@ -39,6 +40,23 @@ bool is_older(const std::string& one, const std::string& other) {
   return one.size() != other.size() ? one.size() < other.size() : one < other;
 }
 
+// A list without its items, which go to `take` one by one until it returns false: all of them
+// at a time would take ten times the room of their text. What is no object stays in the list.
+json parse_list(const std::string& text, const std::function<bool(const json&)>& take) {
+  bool in_items = false;
+  bool goes_on = true;
+
+  return json::parse(
+      text,
+      [&](int depth, json::parse_event_t event, json& parsed) {
+        if (depth == 1 && event == json::parse_event_t::key) in_items = parsed == "items";
+        if (depth != 2 || !in_items || event != json::parse_event_t::object_end) return true;
+        goes_on = goes_on && take(parsed);
+        return false;
+      },
+      false);
+}
+
 std::string accept_of(const Selection& selection, std::string_view kind) {
   if (!selection.metadata_only) return "application/json";
   return fmt::format("application/json;as={};g=meta.k8s.io;v=v1", kind);
@@ -72,29 +90,60 @@ void Reflector::change_selector(std::string labels, std::string fields) {
   retry_.after({});
 }
 
+void Reflector::widen(std::string labels, std::string added) {
+  // A whole list, which is under way or will be, has it all.
+  if (!synced_ || !whole_) return change_selector(std::move(labels), selection_.fields);
+  selection_.labels = std::move(labels);
+  added_.push_back(std::move(added));
+  call_ = {};
+  unfinished_.cancel();
+  ++round_;
+  next_ = &Reflector::list_added;
+  retry_.after({});
+}
+
 std::chrono::milliseconds Reflector::since_last_word() const {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - last_word_);
 }
 
 std::string Reflector::address(std::string_view more) const {
-  std::string path = fmt::format("{}?{}", selection_.path, more);
+  const std::string& labels = added_.empty() ? selection_.labels : added_.front();
+  std::vector<std::string> query;
 
-  if (!selection_.labels.empty()) path += "&labelSelector=" + escaped(selection_.labels);
-  if (!selection_.fields.empty()) path += "&fieldSelector=" + escaped(selection_.fields);
-  return path;
+  if (!more.empty()) query.emplace_back(more);
+  if (!labels.empty()) query.push_back("labelSelector=" + escaped(labels));
+  if (!selection_.fields.empty())
+    query.push_back("fieldSelector=" + escaped(selection_.fields));
+  return fmt::format("{}?{}", selection_.path, fmt::join(query, "&"));
 }
 
 void Reflector::list_from_start() {
   ++list_;
+  whole_ = false;
+  added_.clear();
+  list_added();
+}
+
+void Reflector::list_added() {
   list_bytes_ = 0;
   continue_.clear();
   list_page();
 }
 
+// A selection comes in one piece, out of the server's cache, and not older than what is known:
+// for a page of it, or for the very latest, the server may read all objects of the resource
+// from its storage.
 void Reflector::list_page() {
-  std::string more = fmt::format("limit={}", limits_.page_objects);
+  bool is_part = !in_pages_ && (!selection_.labels.empty() || !selection_.fields.empty());
+  std::string more;
 
-  if (!continue_.empty()) more += "&continue=" + escaped(continue_);
+  if (!is_part)
+    more = fmt::format("limit={}", limits_.page_objects);
+  else if (!from_storage_)
+    more = fmt::format("resourceVersion={}&resourceVersionMatch=NotOlderThan",
+                       version_.empty() ? "0" : escaped(version_));
+  if (!continue_.empty())
+    more += (more.empty() ? "continue=" : "&continue=") + escaped(continue_);
   call_ = client_.request({.path = address(more),
                            .accept = accept_of(selection_, "PartialObjectMetadataList"),
                            .deadline = limits_.page_deadline,
@@ -110,64 +159,75 @@ void Reflector::take_page(ApiReply reply) {
     bool expired = reply.status == 410;
 
     fail(reply);
+    from_storage_ = true;
+    in_pages_ = in_pages_ || reply.failure == ApiReply::Failure::kTooLarge;
     // What was listed up to here may be old by now: from the start.
     if (expired && !std::exchange(expired_before_, true)) return list_from_start();
     return try_again(expired ? &Reflector::list_from_start : &Reflector::list_page,
                      reply.retry_after);
   }
 
-  json page = json::parse(reply.body, nullptr, false);
+  bool named = true;
+  json page = parse_list(reply.body, [&](const json& item) {
+    named = !key_of(item).empty();
+    return named;
+  });
   const json* items = find(page, {"items"});
 
-  reply.body = {};
   if (list_bytes_ > limits_.list_bytes) {
     note_error("too_large", fmt::format("list {}: it is larger than {} bytes", selection_.path,
                                         limits_.list_bytes));
     return try_again(&Reflector::list_from_start, {});
   }
   // An empty list is `null` where its type has no better word for it.
-  if (!items || !(items->is_array() || items->is_null()) ||
+  if (!items || !(items->is_array() || items->is_null()) || !items->empty() || !named ||
       text_at(page, {"metadata", "resourceVersion"}).empty()) {
-    note_error("garbage", fmt::format("list {}: the reply is no list", selection_.path));
+    note_error("garbage", fmt::format("list {}: the reply is no list of objects with names",
+                                      selection_.path));
     return try_again(&Reflector::list_from_start, {});
   }
   hear();
-  version_ = text_at(page, {"metadata", "resourceVersion"});
+  from_storage_ = false;
+  // The watch goes on from before what is added was listed, so that it misses nothing.
+  if (added_.empty()) version_ = text_at(page, {"metadata", "resourceVersion"});
   continue_ = text_at(page, {"metadata", "continue"});
 
   uint64_t round = round_;
 
-  if (items->is_array() && !take_items(*items)) {
-    if (round != round_) return;
-    note_error("garbage", fmt::format("list {}: an object has no name", selection_.path));
-    return try_again(&Reflector::list_from_start, {});
-  }
-  if (continue_.empty()) return finish_list();
-  list_page();
+  parse_list(reply.body, [&](const json& item) {
+    take_item(item);
+    return round == round_;
+  });
+  if (round != round_) return;
+  reply.body = {};
+  if (!continue_.empty()) return list_page();
+  if (added_.empty()) return finish_list();
+  finish_added();
 }
 
-bool Reflector::take_items(const json& items) {
+void Reflector::take_item(const json& item) {
+  const std::string& uid = text_at(item, {"metadata", "uid"});
+  const std::string& version = text_at(item, {"metadata", "resourceVersion"});
+  auto [at, is_new] = known_.try_emplace(key_of(item));
+  Known& known = at->second;
+  bool same = !is_new && known.uid == uid && known.version == version;
+
+  known.list = list_;
+  if (same) return;
+  known.uid = uid;
+  known.version = version;
+  handlers_.put(item);
+}
+
+void Reflector::finish_added() {
   uint64_t round = round_;
 
-  for (const json& item : items) {
-    std::string key = key_of(item);
-    const std::string& uid = text_at(item, {"metadata", "uid"});
-    const std::string& version = text_at(item, {"metadata", "resourceVersion"});
-
-    if (key.empty()) return false;
-
-    auto [at, is_new] = known_.try_emplace(std::move(key));
-    Known& known = at->second;
-    bool same = !is_new && known.uid == uid && known.version == version;
-
-    known.list = list_;
-    if (same) continue;
-    known.uid = uid;
-    known.version = version;
-    handlers_.put(item);
-    if (round != round_) return false;
-  }
-  return true;
+  facts_.last_error.clear();
+  added_.pop_front();
+  handlers_.synced();
+  if (round != round_) return;
+  if (added_.empty()) return watch();
+  list_added();
 }
 
 void Reflector::finish_list() {
@@ -185,6 +245,7 @@ void Reflector::finish_list() {
   facts_.last_error.clear();
   watch_failures_ = 0;
   synced_ = true;
+  whole_ = true;
   handlers_.synced();
   if (round != round_) return;
   // A watch that fails again and again must not list each time at once.
@@ -388,6 +449,7 @@ void Reflector::fail(const ApiReply& reply) {
 
 void Reflector::try_again(void (Reflector::*what)(),
                           std::optional<std::chrono::seconds> asked_for) {
+  if (what == &Reflector::list_from_start) whole_ = false;
   next_ = what;
   retry_.after(backoff_.next(asked_for));
 }

@@ -79,6 +79,9 @@ class Reflector {
 
   // Lists anew. What the new selection does not have is gone when its list is there.
   void change_selector(std::string labels, std::string fields);
+  // The selection grows: by what `added` selects beside what it selected before. Only that is
+  // listed, and the watch goes on where it was; synced() stays.
+  void widen(std::string labels, std::string added);
 
   // A whole list of the selection, as it is now, has arrived.
   bool synced() const { return synced_; }
@@ -100,10 +103,12 @@ class Reflector {
 
   std::string address(std::string_view more) const;
   void list_from_start();
+  void list_added();
   void list_page();
   void take_page(ApiReply reply);
-  bool take_items(const nlohmann::json& items);
+  void take_item(const nlohmann::json& item);
   void finish_list();
+  void finish_added();
   void watch();
   void take_chunk(std::string_view chunk);
   bool take_line(std::string_view line);
@@ -129,13 +134,17 @@ class Reflector {
   Timer unfinished_;  // set while a part of an event is there
   void (Reflector::*next_)() = nullptr;
   std::unordered_map<std::string, Known> known_;
-  std::deque<Known> deleted_;  // the last ones
-  std::string version_;        // of the collection
+  std::deque<Known> deleted_;      // the last ones
+  std::deque<std::string> added_;  // labels of what is to be listed beside what is known
+  bool whole_ = false;   // but for that, all has been listed: the watch is what is left
+  std::string version_;  // of the collection
   std::string continue_;
   std::string line_;  // the begun one
   uint64_t round_ = 0;
   uint64_t list_ = 0;
   size_t list_bytes_ = 0;
+  bool in_pages_ = false;      // a selection, too, because it is too large for one reply
+  bool from_storage_ = false;  // and not from the server's cache, because that has failed
   int watch_failures_ = 0;  // in a row, with an answer from the server
   bool expired_before_ = false;
   bool said_something_ = false;  // this watch
