@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <tuple>
+#include <unordered_map>
 
 namespace partywall::kubernetes {
 namespace {
@@ -91,21 +92,28 @@ void add_named(const Json& spec, std::set<std::string>& named) {
 
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {}
 
-void Cluster::take_custom(Custom& custom, const Json& object, std::string_view kind) {
+// Whether it says something new. Status and labels are no part of it.
+bool Cluster::take_custom(Custom& custom, const Json& object, std::string_view kind) {
   Json document = as_document(object, kind == "Tier" ? "Tier" : "Tenant");
-  const Json& generation = at(object, {"metadata", "generation"});
+  const Json& stated = at(object, {"metadata", "generation"});
+  int64_t generation = stated.is_number_integer() ? stated.get<int64_t>() : 0;
+  std::string created = text(at(object, {"metadata", "creationTimestamp"}));
   std::string name = key_of(object);
 
+  if (std::tie(custom.generation, custom.created, custom.object) ==
+      std::tie(generation, created, document))
+    return false;
   custom.object = document;
-  custom.generation = generation.is_number_integer() ? generation.get<int64_t>() : 0;
-  custom.created = text(at(object, {"metadata", "creationTimestamp"}));
+  custom.generation = generation;
+  custom.created = std::move(created);
   custom.parsed = policy::parse_file(name, document.dump());
   if ((kind == "Tenant" && is_built_in(name)) || (kind == "Tier" && name == kBuiltInTier))
     custom.parsed.problems.push_back(
         {{name, 0, 0}, "metadata.name", "is built in: give it another name"});
-  if (!custom.parsed.problems.empty()) return;
+  if (!custom.parsed.problems.empty()) return true;
   custom.good = std::move(document);
   custom.good_parsed = custom.parsed;
+  return true;
 }
 
 void Cluster::put(std::string_view kind, const Json& object) {
@@ -151,13 +159,7 @@ void Cluster::put(std::string_view kind, const Json& object) {
     node_ = std::move(node);
     changed_ = true;
   } else if (kind == "Tier" || kind == "Tenant") {
-    Custom& custom = (kind == "Tier" ? tiers_ : tenants_)[key];
-    int64_t before = custom.generation;
-    Json known = custom.object;
-
-    take_custom(custom, object, kind);
-    // Status and labels are no part of it.
-    if (before == custom.generation && known == custom.object) return;
+    if (!take_custom((kind == "Tier" ? tiers_ : tenants_)[key], object, kind)) return;
     changed_ = true;
     customs_changed_++;
   }
@@ -167,7 +169,10 @@ void Cluster::put(std::string_view kind, const Json& object) {
 // What was made of objects of that kind is to be made again.
 void Cluster::forget(std::string_view kind) {
   if (kind == "Pod") return;
-  if (kind == "Tenant" || kind == "Namespace") spaces_.clear();
+  if (kind == "Tenant" || kind == "Namespace") {
+    spaces_.clear();
+    conflicts_.reset();
+  }
   network_.reset();
 }
 
@@ -278,8 +283,10 @@ std::map<std::string, std::string> Cluster::refused(std::string_view kind) const
   return found;
 }
 
-std::map<std::string, std::set<std::string>> Cluster::conflicts() const {
-  std::map<std::string, std::set<std::string>> found;
+std::map<std::string, std::set<std::string>> Cluster::conflicts() {
+  if (conflicts_) return *conflicts_;
+
+  std::map<std::string, std::set<std::string>>& found = conflicts_.emplace();
 
   for (const auto& [space_name, space] : namespaces_) {
     std::vector<std::string> claims;
@@ -357,27 +364,36 @@ void Cluster::place_pods(Rendered& rendered, std::map<std::string, Holding>& hel
 // best who has the addresses on it.
 void Cluster::place_peers(const Rendered& rendered,
                           std::map<std::string, Holding>& held) const {
-  std::map<std::string, std::string> owners;
-  std::set<std::string> here;
+  // Address -> the tenant of the first who said it; nullptr: another one has, too.
+  std::unordered_map<std::string_view, const std::string*> owners;
+  std::set<std::string_view> here;
+  auto told = [&](auto&& take) {
+    for (const auto& [key, remote] : tenant_nodes_) {
+      if (remote.node == options_.node) continue;
+
+      auto tenant = rendered.tenants.find(remote.tenant);
+
+      if (tenant != rendered.tenants.end() && tenant->second.accepted)
+        take(tenant->first, remote.addresses);
+    }
+  };
 
   for (const auto& [name, holding] : held)
     here.insert(holding.addresses.begin(), holding.addresses.end());
-  for (const auto& [key, remote] : tenant_nodes_) {
-    if (remote.node == options_.node) continue;
+  owners.reserve(tenant_nodes_.size());
+  told([&](const std::string& tenant, const std::vector<std::string>& addresses) {
+    for (const std::string& address : addresses) {
+      auto [owner, is_new] = owners.emplace(address, &tenant);
 
-    auto tenant = rendered.tenants.find(remote.tenant);
-
-    if (tenant == rendered.tenants.end() || !tenant->second.accepted) continue;
-    for (const std::string& address : remote.addresses) {
-      if (here.contains(address)) continue;
-
-      auto [owner, is_new] = owners.emplace(address, remote.tenant);
-
-      if (!is_new && owner->second != remote.tenant) owner->second.clear();
+      if (!is_new && owner->second != &tenant) owner->second = nullptr;
     }
-  }
-  for (const auto& [address, owner] : owners)
-    if (!owner.empty()) held[owner].addresses.insert(address);
+  });
+  told([&](const std::string& tenant, const std::vector<std::string>& addresses) {
+    std::set<std::string>& all = held[tenant].addresses;
+
+    for (const std::string& address : addresses)
+      if (!here.contains(address) && owners.at(address)) all.insert(address);
+  });
 }
 
 void Cluster::find_peers(Rendered& rendered) const {

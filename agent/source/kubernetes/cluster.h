@@ -80,7 +80,7 @@ class Cluster {
   // What is the matter with Tenants and Tiers, by name: why one is not accepted, and what
   // others claim, too.
   std::map<std::string, std::string> refused(std::string_view kind) const;
-  std::map<std::string, std::set<std::string>> conflicts() const;
+  std::map<std::string, std::set<std::string>> conflicts();
 
   // Nothing else tells pods from the world.
   bool knows_pod_ranges() const { return !pod_ranges().empty(); }
@@ -106,7 +106,7 @@ class Cluster {
     Document document;
   };
 
-  static void take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
+  static bool take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
   void forget(std::string_view kind);
   std::vector<std::string> pod_ranges() const;
   std::string claimed_by(const Pod& pod, Rendered& rendered) const;
@@ -136,6 +136,7 @@ class Cluster {
   std::map<std::string, Made> made_;           // by tenant
   std::map<std::string, Document> rendered_;   // by name: what did not change is kept
   std::optional<Document> network_;            // nullopt: to be made anew
+  std::optional<std::map<std::string, std::set<std::string>>> conflicts_;  // the same
   bool changed_ = true;
 };
 
