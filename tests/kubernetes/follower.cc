@@ -90,11 +90,13 @@ class Follower {
       return;
 
     std::set<std::string> nodes;
+    std::map<std::string, NodeReport> reports;
 
-    for (const auto& [name, object] : tenant_nodes_.objects)
-      nodes.insert(text_at(object, {"node"}));
-    writer_.write(tenant_statuses(tenants_.objects, tenant_nodes_.objects, nodes, {}),
-                  tenants_.objects);
+    for (const auto& [name, object] : tenant_nodes_.objects) {
+      reports[name] = read_report(object);
+      nodes.insert(reports[name].node);
+    }
+    writer_.write(tenant_statuses(tenants_.objects, reports, nodes, {}), tenants_.objects);
   }
 
   json answer(const json& asked) {

@@ -40,8 +40,17 @@ const json& of_type(const json& status, const std::string& type) {
   throw std::out_of_range(type);
 }
 
+ObjectsByName statuses(const ObjectsByName& tenants, const ObjectsByName& tenant_nodes,
+                       const std::set<std::string>& nodes,
+                       const std::map<std::string, Judgement>& judgements) {
+  std::map<std::string, NodeReport> reports;
+
+  for (const auto& [name, object] : tenant_nodes) reports[name] = read_report(object);
+  return tenant_statuses(tenants, reports, nodes, judgements);
+}
+
 TEST(TenantStatusTest, CountsNodesAndPods) {
-  auto all = tenant_statuses(
+  auto all = statuses(
       {{"acme", tenant(3)}, {"beta", tenant(1)}},
       {{"acme.n1", tenant_node("acme", "n1", 3, 2, {realised(true)})},
        {"acme.n2", tenant_node("acme", "n2", 2, 5, {realised(true)})},
@@ -80,18 +89,18 @@ TEST(TenantStatusTest, CountsNodesAndPods) {
 }
 
 TEST(TenantStatusTest, AllNodes) {
-  auto all = tenant_statuses({{"acme", tenant(3)}},
-                             {{"acme.n1", tenant_node("acme", "n1", 3, 2, {realised(true)})}},
-                             {"n1"}, {});
+  auto all =
+      statuses({{"acme", tenant(3)}},
+               {{"acme.n1", tenant_node("acme", "n1", 3, 2, {realised(true)})}}, {"n1"}, {});
 
   EXPECT_EQ("True", of_type(all["acme"], "Realised")["status"]);
   EXPECT_EQ("1 of 1 nodes enforce it", of_type(all["acme"], "Realised")["message"]);
 }
 
 TEST(TenantStatusTest, SaysWhatTheAgentFound) {
-  auto all = tenant_statuses({{"acme", tenant(3)}, {"beta", tenant(1)}}, {}, {},
-                             {{"acme", {.refused = "spec.tier: there is no tier 'x'"}},
-                              {"beta", {.conflict = "namespace a: tenant acme keeps it"}}});
+  auto all = statuses({{"acme", tenant(3)}, {"beta", tenant(1)}}, {}, {},
+                      {{"acme", {.refused = "spec.tier: there is no tier 'x'"}},
+                       {"beta", {.conflict = "namespace a: tenant acme keeps it"}}});
 
   EXPECT_EQ("False", of_type(all["acme"], "Accepted")["status"]);
   EXPECT_EQ("spec.tier: there is no tier 'x'", of_type(all["acme"], "Accepted")["message"]);
@@ -112,7 +121,7 @@ TEST(TenantStatusTest, NamesNotMoreThanTwentyNodes) {
                               {realised(false), condition("Degraded", true, "R", "bad")});
   }
 
-  json acme = tenant_statuses({{"acme", tenant(3)}}, nodes, names, {})["acme"];
+  json acme = statuses({{"acme", tenant(3)}}, nodes, names, {})["acme"];
 
   EXPECT_EQ("0/50", acme["summary"]);
   EXPECT_EQ(20u, acme["lagging"].size());
@@ -123,7 +132,7 @@ TEST(TenantStatusTest, NamesNotMoreThanTwentyNodes) {
 }
 
 TEST(TenantStatusTest, ObjectsOfAnyShapeAreNoHarm) {
-  auto all = tenant_statuses(
+  auto all = statuses(
       {{"acme", json()}, {"beta", {{"metadata", 1}}}},
       {{"a", json()},
        {"b", {{"tenant", 1}}},
@@ -236,6 +245,37 @@ TEST_F(StatusWriterTest, FailuresAreTriedAgainAndWhatIsGoneIsNot) {
   writer_->write({{"acme", status(2)}}, seen);
   settle();
   EXPECT_TRUE(api_.objects.empty());
+}
+
+TEST_F(StatusWriterTest, NumbersWaitForTheirTurnAndWordsDoNot) {
+  writer_ = std::make_unique<StatusWriter>(*client_, "tenants",
+                                           WriteLimits{.coalesce = 1ms, .spacing = 1ms},
+                                           NumberLimits{.per_second = 0, .at_once = 1});
+
+  auto status_of = [](int pods, bool good) {
+    return json{{"pods", pods},
+                {"observedGeneration", 1},
+                {"lagging", json::array()},
+                {"conditions", {condition("Accepted", good, good ? "Valid" : "Invalid", "")}}};
+  };
+  auto pods_of = [this](const char* name) { return api_.objects[name]["status"]["pods"]; };
+
+  for (const char* name : {"a", "b"}) api_.put(name, {{"spec", 1}});
+  // A first status is not one of numbers.
+  EXPECT_FALSE(
+      writer_->write({{"a", status_of(1, true)}, {"b", status_of(1, true)}}, api_.objects));
+  settle();
+  EXPECT_EQ((std::pair<json, json>(1, 1)), std::pair(pods_of("a"), pods_of("b")));
+
+  EXPECT_TRUE(
+      writer_->write({{"a", status_of(2, true)}, {"b", status_of(2, true)}}, api_.objects));
+  settle();
+  EXPECT_EQ((std::pair<json, json>(2, 1)), std::pair(pods_of("a"), pods_of("b")));
+
+  EXPECT_FALSE(
+      writer_->write({{"a", status_of(2, true)}, {"b", status_of(3, false)}}, api_.objects));
+  settle();
+  EXPECT_EQ((std::pair<json, json>(2, 3)), std::pair(pods_of("a"), pods_of("b")));
 }
 
 TEST_F(StatusWriterTest, StopsWhenSomebodyElseLeads) {

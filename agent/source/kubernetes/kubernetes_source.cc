@@ -5,9 +5,10 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <iterator>
 
+#include "agent/source/kubernetes/json_fields.h"
 #include "agent/source/kubernetes/own_addresses.h"
-#include "agent/source/kubernetes/tenant_status.h"
 
 namespace partywall::kubernetes {
 namespace {
@@ -19,24 +20,42 @@ constexpr const char* kLease = "partywall-aggregator";
 constexpr const char* kTenantLabel = "partywall.dev/tenant";
 // Changes that come together are one: a pod's address with its node's, a list's objects.
 constexpr std::chrono::milliseconds kSettle(5);
+// Those of other nodes never pause on a large cluster, and may wait for one another: twenty
+// times as long as it took to make a policy of the last ones.
+constexpr std::chrono::milliseconds kSettlePeers(50);
+constexpr std::chrono::milliseconds kSettlePeersMost(300);
+constexpr int kSettleRest = 20;
 constexpr std::chrono::milliseconds kStatusEvery(2'000);
+constexpr int kStatusRest = 50;  // times as long as the last time took
+constexpr size_t kSparePeers = 16;
 
 std::string name_of(const Json& object) {
   return object.at("metadata").value("name", std::string());
 }
 
-// Without what nobody here reads: who wrote which field when.
-Json slim(const Json& object) {
-  Json copy = object;
+std::string labels_of(const std::optional<std::set<std::string>>& tenants) {
+  return tenants ? fmt::format("{} in ({})", kTenantLabel, fmt::join(*tenants, ",")) : "";
+}
 
-  copy["metadata"].erase("managedFields");
-  return copy;
+// What of a Tenant or Tier its status is made of, and what it says now.
+Json status_of(const Json& object) {
+  Json kept = {{"metadata", Json::object()},
+               {"spec", {{"tier", text_at(object, {"spec", "tier"})}}},
+               {"status", object.value("status", Json::object())}};
+
+  for (const char* field : {"name", "generation", "resourceVersion"})
+    if (const Json* value = find(object, {"metadata", field})) kept["metadata"][field] = *value;
+  return kept;
 }
 
 }  // namespace
 
 KubernetesSource::KubernetesSource(SourceOptions options, std::function<void()> changed)
-    : options_(std::move(options)), changed_(std::move(changed)), cluster_(options_.cluster) {}
+    : options_(std::move(options)),
+      changed_(std::move(changed)),
+      cluster_(options_.cluster),
+      peers_delay_(kSettlePeers),
+      statuses_pause_(kStatusEvery) {}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(
     observe::Loop& loop, SourceOptions options, std::function<void()> changed) {
@@ -66,30 +85,28 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(
 }
 
 void KubernetesSource::follow(std::string kind, Selection selection) {
+  bool is_peer = kind == "TenantNode";
   Reflector::Handlers handlers{.put =
-                                   [this, kind](const Json& object) {
+                                   [this, kind, is_peer](const Json& object) {
                                      cluster_.put(kind, object);
-                                     if (kind == "Tenant")
-                                       tenants_[name_of(object)] = slim(object);
-                                     if (kind == "Tier") tiers_[name_of(object)] = slim(object);
-                                     settle();
+                                     settle(is_peer ? peers_delay_ : kSettle);
                                    },
                                .gone =
-                                   [this, kind](const std::string& key) {
+                                   [this, kind, is_peer](const std::string& key) {
                                      cluster_.gone(kind, key);
-                                     if (kind == "Tenant") tenants_.erase(key);
-                                     if (kind == "Tier") tiers_.erase(key);
-                                     settle();
+                                     settle(is_peer ? peers_delay_ : kSettle);
                                    },
-                               .synced = [this] { settle(); }};
+                               .synced = [this] { settle(kSettle); }};
 
   reflectors_[kind] =
       std::make_unique<Reflector>(*client_, std::move(selection), std::move(handlers));
 }
 
 // Counted from the first change, so that changes without a pause are not put off for ever.
-void KubernetesSource::settle() {
-  if (!soon_->is_set()) soon_->after(kSettle);
+void KubernetesSource::settle(std::chrono::milliseconds delay) {
+  if (soon_->is_set() && soon_delay_ <= delay) return;
+  soon_delay_ = delay;
+  soon_->after(delay);
 }
 
 bool KubernetesSource::synced() const { return missing().empty(); }
@@ -116,19 +133,30 @@ void KubernetesSource::see_own_addresses() {
     spdlog::warn("{}; those that were known stay", own.error().message());
 }
 
-// The TenantNodes of tenants that matter here; which they are, the other objects say.
+// The TenantNodes of tenants that matter here; which they are, the other objects say. A pod may
+// bring further tenants at any time: theirs are added. Those that do not matter any more stay,
+// until they are the larger part: a whole list is much for the API server.
 void KubernetesSource::follow_tenant_nodes() {
-  std::string labels;
+  const std::optional<std::set<std::string>>& wanted = rendered_.peers;
+  auto reflector = reflectors_.find("TenantNode");
 
-  if (rendered_.peers)
-    labels = fmt::format("{} in ({})", kTenantLabel, fmt::join(*rendered_.peers, ","));
-  if (!reflectors_.contains("TenantNode")) {
-    peers_ = labels;
-    follow("TenantNode", {.path = std::string(kGroup) + "tenantnodes", .labels = labels});
-  } else if (labels != peers_) {
-    peers_ = labels;
-    reflectors_["TenantNode"]->change_selector(labels, "");
+  if (reflector == reflectors_.end()) {
+    followed_ = wanted;
+    return follow("TenantNode", {.path = std::string(kGroup) + "tenantnodes",
+                                 .labels = labels_of(followed_)});
   }
+  if (wanted == followed_) return;
+  if (!wanted || !followed_ || followed_->size() > 2 * wanted->size() + kSparePeers) {
+    followed_ = wanted;
+    return reflector->second->change_selector(labels_of(followed_), "");
+  }
+
+  std::set<std::string> added;
+
+  std::ranges::set_difference(*wanted, *followed_, std::inserter(added, added.end()));
+  if (added.empty()) return;
+  followed_->insert(added.begin(), added.end());
+  reflector->second->widen(labels_of(followed_), labels_of(added));
 }
 
 void KubernetesSource::take_change() {
@@ -140,8 +168,15 @@ void KubernetesSource::take_change() {
     follow_tenant_nodes();
     return;
   }
-  if (lease_ && lease_->leads() && !statuses_->is_set()) statuses_->after(kStatusEvery);
-  if (cluster_.changed() || !was_read_) changed_();
+  if (lease_ && lease_->leads() && !statuses_->is_set()) statuses_->after(statuses_pause_);
+  if (!cluster_.changed() && was_read_) return;
+
+  auto start = std::chrono::steady_clock::now();
+
+  changed_();
+  peers_delay_ = std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                (std::chrono::steady_clock::now() - start) * kSettleRest),
+                            kSettlePeers, kSettlePeersMost);
 }
 
 policy::ParsedPolicy KubernetesSource::read(
@@ -210,52 +245,73 @@ void KubernetesSource::report(const std::string& trouble) {
 
 void KubernetesSource::lead(bool leads) {
   spdlog::info("this agent {} the statuses of tenants", leads ? "writes" : "does not write");
-  if (!leads) {
-    all_nodes_.reset();
-    tenant_writer_.reset();
-    tier_writer_.reset();
-    tenant_nodes_.clear();
-    statuses_->cancel();
-    return;
-  }
+  all_.clear();
+  tenants_.clear();
+  tiers_.clear();
+  reports_.clear();
+  tenant_writer_.reset();
+  tier_writer_.reset();
+  statuses_->cancel();
+  if (!leads) return;
   tenant_writer_ = std::make_unique<StatusWriter>(*client_, "tenants");
   tier_writer_ = std::make_unique<StatusWriter>(*client_, "tiers");
+  for (auto [resource, objects] : {std::pair{"tenants", &tenants_}, {"tiers", &tiers_}})
+    follow_all(
+        resource,
+        [objects = objects](const Json& one) { (*objects)[name_of(one)] = status_of(one); },
+        [objects = objects](const std::string& name) { objects->erase(name); });
+  follow_all(
+      "tenantnodes", [this](const Json& one) { reports_[name_of(one)] = read_report(one); },
+      [this](const std::string& name) { reports_.erase(name); });
+}
 
+void KubernetesSource::follow_all(const char* resource, std::function<void(const Json&)> put,
+                                  std::function<void(const std::string&)> gone) {
   auto soon = [this] {
-    if (!statuses_->is_set()) statuses_->after(kStatusEvery);
+    if (!statuses_->is_set()) statuses_->after(statuses_pause_);
   };
-  Reflector::Handlers handlers{.put =
-                                   [this, soon](const Json& object) {
-                                     tenant_nodes_[name_of(object)] = slim(object);
-                                     soon();
-                                   },
-                               .gone =
-                                   [this, soon](const std::string& key) {
-                                     tenant_nodes_.erase(key);
-                                     soon();
-                                   },
-                               .synced = soon};
 
-  all_nodes_ = std::make_unique<Reflector>(
-      *client_, Selection{.path = std::string(kGroup) + "tenantnodes"}, std::move(handlers));
+  all_.push_back(std::make_unique<Reflector>(
+      *client_, Selection{.path = std::string(kGroup) + resource},
+      Reflector::Handlers{.put =
+                              [soon, put = std::move(put)](const Json& one) {
+                                put(one);
+                                soon();
+                              },
+                          .gone =
+                              [soon, gone = std::move(gone)](const std::string& name) {
+                                gone(name);
+                                soon();
+                              },
+                          .synced = soon}));
 }
 
 void KubernetesSource::write_statuses() {
-  if (!tenant_writer_ || !all_nodes_ || all_nodes_->facts().lists == 0 || !synced()) return;
+  if (!tenant_writer_ || !synced()) return;
+  for (const auto& reflector : all_)
+    if (reflector->facts().lists == 0) return;
 
+  auto start = std::chrono::steady_clock::now();
   std::set<std::string> nodes;
   std::map<std::string, Judgement> judgements;
   std::map<std::string, Judgement> tiers;
 
-  for (const auto& [name, object] : tenant_nodes_)
-    nodes.insert(object.value("node", std::string()));
+  for (const auto& [name, report] : reports_) nodes.insert(report.node);
   for (auto& [name, words] : cluster_.refused("Tenant")) judgements[name].refused = words;
   for (auto& [name, words] : cluster_.refused("Tier")) tiers[name].refused = words;
   for (const auto& [name, others] : cluster_.conflicts())
     judgements[name].conflict = fmt::format(
         "namespaces that {} claims, too: the older tenant keeps them", fmt::join(others, ", "));
-  tenant_writer_->write(tenant_statuses(tenants_, tenant_nodes_, nodes, judgements), tenants_);
-  tier_writer_->write(tier_statuses(tiers_, tenants_, tiers), tiers_);
+
+  bool more =
+      tenant_writer_->write(tenant_statuses(tenants_, reports_, nodes, judgements), tenants_);
+
+  more |= tier_writer_->write(tier_statuses(tiers_, tenants_, tiers), tiers_);
+  // On a large cluster this takes a while, and something changes always.
+  statuses_pause_ = std::max<std::chrono::milliseconds>(
+      kStatusEvery, std::chrono::duration_cast<std::chrono::milliseconds>(
+                        (std::chrono::steady_clock::now() - start) * kStatusRest));
+  if (more) statuses_->after(statuses_pause_);
 }
 
 void KubernetesSource::stop(std::function<void()> done) {

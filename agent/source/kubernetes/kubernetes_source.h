@@ -7,6 +7,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "agent/source/kubernetes/reflector.h"
 #include "agent/source/kubernetes/status_writer.h"
 #include "agent/source/kubernetes/tenant_node_publisher.h"
+#include "agent/source/kubernetes/tenant_status.h"
 #include "agent/source/kubernetes/timer.h"
 #include "agent/source/policy_folder.h"
 
@@ -74,11 +77,13 @@ class KubernetesSource {
  private:
   KubernetesSource(SourceOptions options, std::function<void()> changed);
   void follow(std::string kind, Selection selection);
-  void settle();
+  void settle(std::chrono::milliseconds delay);
   void see_own_addresses();
   void follow_tenant_nodes();
   void take_change();
   void lead(bool leads);
+  void follow_all(const char* resource, std::function<void(const nlohmann::json&)> put,
+                  std::function<void(const std::string&)> gone);
   void write_statuses();
   nlohmann::json tenant_node(const std::string& tenant, const TenantState& state) const;
 
@@ -91,18 +96,21 @@ class KubernetesSource {
   bool was_read_ = false;
   std::string trouble_;
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;  // by kind
-  std::string peers_;  // the label selector of the TenantNodes that are followed
+  std::optional<std::set<std::string>> followed_;  // whose TenantNodes; nullopt = everybody's
   std::unique_ptr<Timer> soon_;
+  std::chrono::milliseconds soon_delay_{0};  // that it was set to
+  std::chrono::milliseconds peers_delay_;    // of changes on other nodes
   std::unique_ptr<TenantNodePublisher> publisher_;
   // Of whoever leads.
   std::unique_ptr<LeaderLease> lease_;
-  std::unique_ptr<Reflector> all_nodes_;  // TenantNodes of every tenant
+  std::vector<std::unique_ptr<Reflector>> all_;  // Tenants, Tiers, TenantNodes of every tenant
   std::unique_ptr<StatusWriter> tenant_writer_;
   std::unique_ptr<StatusWriter> tier_writer_;
   std::unique_ptr<Timer> statuses_;
-  std::map<std::string, nlohmann::json> tenants_;
-  std::map<std::string, nlohmann::json> tiers_;
-  std::map<std::string, nlohmann::json> tenant_nodes_;
+  std::chrono::milliseconds statuses_pause_;
+  ObjectsByName tenants_;  // what a status is made of
+  ObjectsByName tiers_;
+  std::map<std::string, NodeReport> reports_;
 };
 
 }  // namespace partywall::kubernetes

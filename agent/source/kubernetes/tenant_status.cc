@@ -22,17 +22,23 @@ struct Counted {
   std::vector<std::string> degraded;  // "node-1: why"
 };
 
-const json& condition_of(const json& object, const std::string& type) {
-  static const json kNone;
+// `well`: the status that needs no words.
+NodeCondition condition_of(const json& object, const std::string& type, bool well) {
   const json* all = find(object, {"conditions"});
 
-  if (all && all->is_array())
-    for (const json& one : *all)
-      if (text_at(one, {"type"}) == type) return one;
-  return kNone;
-}
+  if (!all || !all->is_array()) return {};
+  for (const json& one : *all) {
+    if (text_at(one, {"type"}) != type) continue;
 
-bool holds(const json& condition) { return text_at(condition, {"status"}) == "True"; }
+    NodeCondition found{.there = true, .holds = text_at(one, {"status"}) == "True"};
+
+    if (found.holds == well) return found;
+    found.reason = text_at(one, {"reason"});
+    found.message = text_at(one, {"message"});
+    return found;
+  }
+  return {};
+}
 
 const Judgement& judgement_of(const std::string& name,
                               const std::map<std::string, Judgement>& judgements) {
@@ -42,30 +48,27 @@ const Judgement& judgement_of(const std::string& name,
   return found == judgements.end() ? kGood : found->second;
 }
 
-void count(const json& tenant_node, int64_t generation, Counted& counted) {
-  const std::string& node = text_at(tenant_node, {"node"});
-  int64_t observed = number_at(tenant_node, {"observedGeneration"});
-  const json& realised = condition_of(tenant_node, "Realised");
-  const json& degraded = condition_of(tenant_node, "Degraded");
+void count(const NodeReport& report, int64_t generation, Counted& counted) {
+  const NodeCondition& realised = report.realised;
+  int64_t observed = report.observed_generation;
 
   ++counted.total;
-  counted.pods += number_at(tenant_node, {"pods"});
-  if (holds(degraded))
-    counted.degraded.push_back(fmt::format("{}: {}", node, text_at(degraded, {"message"})));
-  if (observed >= generation && holds(realised)) {
+  counted.pods += report.pods;
+  if (report.degraded.holds)
+    counted.degraded.push_back(fmt::format("{}: {}", report.node, report.degraded.message));
+  if (observed >= generation && realised.holds) {
     ++counted.realised;
     return;
   }
-  if (observed < generation && (realised.is_null() || holds(realised)))
+  if (observed < generation && (!realised.there || realised.holds))
     counted.lagging.push_back(
-        {{"node", node},
+        {{"node", report.node},
          {"reason", "OldGeneration"},
          {"message", fmt::format("enforces generation {}, not {}", observed, generation)}});
   else
-    counted.lagging.push_back(
-        {{"node", node},
-         {"reason", realised.is_null() ? "Unknown" : text_at(realised, {"reason"})},
-         {"message", text_at(realised, {"message"})}});
+    counted.lagging.push_back({{"node", report.node},
+                               {"reason", realised.there ? realised.reason : "Unknown"},
+                               {"message", realised.message}});
 }
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -104,18 +107,26 @@ json with_generation(json conditions, int64_t generation) {
 
 }  // namespace
 
+NodeReport read_report(const json& tenant_node) {
+  return {.tenant = text_at(tenant_node, {"tenant"}),
+          .node = text_at(tenant_node, {"node"}),
+          .pods = number_at(tenant_node, {"pods"}),
+          .observed_generation = number_at(tenant_node, {"observedGeneration"}),
+          .realised = condition_of(tenant_node, "Realised", true),
+          .degraded = condition_of(tenant_node, "Degraded", false)};
+}
+
 std::map<std::string, json> tenant_statuses(
-    const ObjectsByName& tenants, const ObjectsByName& tenant_nodes,
+    const ObjectsByName& tenants, const std::map<std::string, NodeReport>& reports,
     const std::set<std::string>& nodes, const std::map<std::string, Judgement>& judgements) {
   std::map<std::string, Counted> counts;
   std::map<std::string, json> statuses;
 
-  for (const auto& [name, tenant_node] : tenant_nodes) {
-    auto tenant = tenants.find(text_at(tenant_node, {"tenant"}));
+  for (const auto& [name, report] : reports) {
+    auto tenant = tenants.find(report.tenant);
 
-    if (tenant == tenants.end() || !nodes.count(text_at(tenant_node, {"node"}))) continue;
-    count(tenant_node, number_at(tenant->second, {"metadata", "generation"}),
-          counts[tenant->first]);
+    if (tenant == tenants.end() || !nodes.count(report.node)) continue;
+    count(report, number_at(tenant->second, {"metadata", "generation"}), counts[tenant->first]);
   }
   for (const auto& [name, tenant] : tenants) {
     Counted& counted = counts[name];
