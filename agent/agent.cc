@@ -32,8 +32,10 @@ using observe::Metric;
 using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kLookAfterEvery(2);
-// How long a start waits for the API server before it makes do with the last good policy.
+// How long a start waits for the API server to say something more before it makes do with the
+// last good policy. A list of a large cluster may take longer, in pieces.
 constexpr std::chrono::seconds kClusterPatience(20);
+constexpr int kClusterTurns = 6;  // and how often
 constexpr const char* kMetricsType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr size_t kMostProblemsLogged = 20;
 constexpr size_t kMostProblemsKept = 100;
@@ -70,6 +72,11 @@ kernel::EdgeOptions edge_options(const Options& options) {
 
   edge.names = split_list(options.edge_interfaces);
   return edge;
+}
+
+// On a large cluster something changes several times a second.
+spdlog::level::level_enum level_of_change(bool is_frequent) {
+  return is_frequent ? spdlog::level::debug : spdlog::level::info;
 }
 
 void tell_systemd(const char* state) { sd_notify(0, state); }
@@ -264,15 +271,21 @@ void Agent::let_own_pod_pass() {
     spdlog::warn("let this agent's own pod pass: {}", done.error().message());
 }
 
-// Until the API server has told everything once, or has had its time.
+// Until the API server has told everything once, or has said nothing for too long.
 void Agent::wait_for_cluster() {
   kubernetes::Timer patience(loop_->base(), [this] { loop_->stop(); });
+  uint64_t told = 0;
 
-  patience.after(kClusterPatience);
-  loop_->run();
+  for (int turn = 0; turn < kClusterTurns && !cluster_->synced(); turn++) {
+    patience.after(kClusterPatience);
+    loop_->run();
+
+    uint64_t before = std::exchange(told, cluster_->facts().bytes);
+
+    if (told == before) break;
+  }
   if (!cluster_->synced())
-    spdlog::warn("the API server has not told everything within {} s; missing: {}",
-                 kClusterPatience.count(), cluster_->missing());
+    spdlog::warn("the API server has not told everything; missing: {}", cluster_->missing());
 }
 
 policy::ParsedPolicy Agent::read_policy() {
@@ -415,9 +428,10 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
     labels.push_back({name, tenant.tier, audit});
   }
   if (series_) series_->set_policy(labels);
-  spdlog::info("{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
-               why, applied->generation, labels.size(), applied->written.total(),
-               applied->seconds * 1000);
+  spdlog::log(level_of_change(cluster_ && is_running_),
+              "{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
+              why, applied->generation, labels.size(), applied->written.total(),
+              applied->seconds * 1000);
   return {};
 }
 
@@ -439,7 +453,8 @@ void Agent::reload(const char* why) {
   std::vector<std::string> problems = lines_of(parsed.problems);
 
   if (problems.empty() && problems_.empty() && sources == sources_) {
-    spdlog::info("{}: the policy has not changed", why);
+    spdlog::log(level_of_change(cluster_ && is_running_), "{}: the policy has not changed",
+                why);
     metrics_.add(Metric::kPolicyReads, 1, {{"result", "unchanged"}});
     if (cluster_) cluster_->report("");
     return;
