@@ -9,6 +9,7 @@ import time
 import zlib
 
 CONNECTIONS = 12
+IDLE_SECONDS = 20
 MERGE = "application/merge-patch+json"
 
 
@@ -55,26 +56,32 @@ class Writer:
         return sum(one.unfinished_tasks for one in self.queues)
 
     def _work(self, writes):
-        connection = None
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=60)
+        used = 0.0
         while True:
             write = writes.get()
             try:
                 if self.failures:
                     continue
-                if connection is None:
-                    connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=60)
-                if write.before:
-                    write.before()
-                body = None if write.body is None else json.dumps(write.body)
-                connection.request(write.method, write.path, body, {**self.headers, "Content-Type": write.kind})
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status not in write.good:
-                    self.failures.append(f"{write.method} {write.path}: {answer.status}: {text[:300]!r}")
-                elif write.after:
-                    write.after(json.loads(text))
-                self.done += 1
+                # The server ends connections that have been idle for a minute or two; the next request opens one.
+                if time.monotonic() - used > IDLE_SECONDS:
+                    connection.close()
+                self._send(connection, write)
+                used = time.monotonic()
             except Exception as error:  # told by finish()
                 self.failures.append(f"{write.method} {write.path}: {error!r}")
             finally:
                 writes.task_done()
+
+    def _send(self, connection, write):
+        body = None if write.body is None else json.dumps(write.body)
+        if write.before:
+            write.before()
+        connection.request(write.method, write.path, body, {**self.headers, "Content-Type": write.kind})
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status not in write.good:
+            self.failures.append(f"{write.method} {write.path}: {answer.status}: {text[:300]!r}")
+        elif write.after:
+            write.after(json.loads(text))
+        self.done += 1
