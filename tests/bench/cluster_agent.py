@@ -60,7 +60,8 @@ class NodeAgent(Process):
         self.node = node
         self.root = f"/{name}"
         self.pins = f"/sys/fs/bpf/{name}"
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-"))
+        # In memory, as /run/partywall is.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/dev/shm"))
         self.mount = cgroup2_mount()
         self.process = None
         self.pods = {}  # number -> cgroup

@@ -2,6 +2,7 @@
 // publishers to one another.
 #include "agent/source/kubernetes/kubernetes_source.h"
 
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -96,7 +97,11 @@ void KubernetesSource::follow(std::string kind, Selection selection) {
                                      cluster_.gone(kind, key);
                                      settle(is_peer ? peers_delay_ : kSettle);
                                    },
-                               .synced = [this] { settle(kSettle); }};
+                               .synced =
+                                   [this] {
+                                     malloc_trim(0);  // a list leaves much behind
+                                     settle(kSettle);
+                                   }};
 
   reflectors_[kind] =
       std::make_unique<Reflector>(*client_, std::move(selection), std::move(handlers));
@@ -283,7 +288,11 @@ void KubernetesSource::follow_all(const char* resource, std::function<void(const
                                 gone(name);
                                 soon();
                               },
-                          .synced = soon}));
+                          .synced =
+                              [soon] {
+                                malloc_trim(0);
+                                soon();
+                              }}));
 }
 
 void KubernetesSource::write_statuses() {
