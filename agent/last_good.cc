@@ -1,4 +1,5 @@
-// agent/last_good.cc: writes a folder beside the old one and swaps the two.
+// agent/last_good.cc: brings a folder beside the one that is read up to date, and swaps the
+// two.
 #include "agent/last_good.h"
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <utility>
 
 #include "maps/fd.h"
 
@@ -49,6 +51,40 @@ LastGood::LastGood(std::string state_dir, std::string policy_dir)
   policy_dir_ = error ? policy_dir : absolute.lexically_normal().string();
 }
 
+// Makes the folder beside hold `files`. What it holds already, two saves old, stays as it is:
+// a large policy of which little changes costs as little.
+Result<void> LastGood::bring_up(const std::string& fresh,
+                                const std::vector<source::PolicySource>& files) {
+  auto beside = beside_.begin();
+  auto saved = saved_.begin();
+  auto drop = [&](const source::PolicySource& file) {
+    unlink((fresh + "/" + copy_name(file.name)).c_str());
+  };
+
+  // All of them are in the order of their names.
+  for (const source::PolicySource& file : files) {
+    std::string name = "/" + copy_name(file.name);
+
+    for (; beside != beside_.end() && beside->name < file.name; ++beside) drop(*beside);
+    if (beside != beside_.end() && beside->name == file.name) {
+      // Asked for, as somebody may have taken it away: that costs far less than a link.
+      if (*beside == file && access((fresh + name).c_str(), F_OK) == 0) {
+        ++beside;
+        continue;
+      }
+      drop(*beside++);
+    }
+    while (saved != saved_.end() && saved->name < file.name) ++saved;
+    if (saved != saved_.end() && *saved == file &&
+        link((folder_ + name).c_str(), (fresh + name).c_str()) == 0)
+      continue;
+    if (auto written = write_file(fresh + name, *file.text); !written) return written;
+  }
+  for (; beside != beside_.end(); ++beside) drop(*beside);
+  for (const char* name : {"/.policy-dir", "/.config.yaml"}) unlink((fresh + name).c_str());
+  return {};
+}
+
 Result<void> LastGood::save(const std::vector<source::PolicySource>& files,
                             const std::string& config_text) {
   std::string fresh = folder_ + ".new";
@@ -56,21 +92,14 @@ Result<void> LastGood::save(const std::vector<source::PolicySource>& files,
 
   if (mkdir(state_dir_.c_str(), 0700) && errno != EEXIST)
     return fail_errno(errno, "make {}", state_dir_);
-  fs::remove_all(fresh, error);
-  if (mkdir(fresh.c_str(), 0700)) return fail_errno(errno, "make {}", fresh);
-
-  // Both are in the order of their names.
-  auto old = saved_.begin();
-
-  for (const source::PolicySource& file : files) {
-    std::string name = "/" + copy_name(file.name);
-
-    while (old != saved_.end() && old->name < file.name) ++old;
-    if (old != saved_.end() && *old == file &&
-        link((folder_ + name).c_str(), (fresh + name).c_str()) == 0)
-      continue;
-    if (auto written = write_file(fresh + name, *file.text); !written) return written;
+  if (!knows_beside_ || access(fresh.c_str(), F_OK) != 0) {
+    fs::remove_all(fresh, error);
+    if (mkdir(fresh.c_str(), 0700)) return fail_errno(errno, "make {}", fresh);
+    beside_.clear();
   }
+  // Until the two are swapped: whatever ends this half-way leaves a folder that is made anew.
+  knows_beside_ = false;
+  if (auto done = bring_up(fresh, files); !done) return done;
   if (auto written = write_file(fresh + "/.policy-dir", policy_dir_ + "\n"); !written)
     return written;
   if (!config_text.empty())
@@ -78,10 +107,12 @@ Result<void> LastGood::save(const std::vector<source::PolicySource>& files,
       return written;
 
   if (renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, folder_.c_str(), RENAME_EXCHANGE) == 0)
-    fs::remove_all(fresh, error);
+    // What was there before this agent's first save is not known.
+    knows_beside_ = has_saved_;
   else if (errno != ENOENT || rename(fresh.c_str(), folder_.c_str()))
     return fail_errno(errno, "put {} in place", folder_);
-  saved_ = files;
+  beside_ = std::exchange(saved_, files);
+  has_saved_ = true;
   return {};
 }
 

@@ -14,22 +14,29 @@ namespace partywall {
 //   <state dir>/last-good/<file>        the policy files, as they were read (*.yaml or *.yml)
 //   <state dir>/last-good/.config.yaml  the agent's configuration, for its infrastructure lane
 //   <state dir>/last-good/.policy-dir   where the files came from
+//   <state dir>/last-good.new           the copies before those; nobody reads them
 class LastGood {
  public:
   LastGood(std::string state_dir, std::string policy_dir);
 
-  // Replaces the copies in one step. Files that did not change since the last save are linked,
-  // not written.
+  // Replaces the copies in one step. Files that did not change since the last saves are not
+  // written again.
   Result<void> save(const std::vector<source::PolicySource>& files,
                     const std::string& config_text);
 
   const std::string& folder() const { return folder_; }
 
  private:
+  Result<void> bring_up(const std::string& fresh,
+                        const std::vector<source::PolicySource>& files);
+
   std::string state_dir_;
   std::string policy_dir_;
   std::string folder_;
-  std::vector<source::PolicySource> saved_;
+  std::vector<source::PolicySource> saved_;   // in the folder
+  std::vector<source::PolicySource> beside_;  // in the one beside it, where that is known
+  bool has_saved_ = false;
+  bool knows_beside_ = false;
 };
 
 }  // namespace partywall

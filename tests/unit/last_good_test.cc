@@ -83,9 +83,44 @@ TEST_F(LastGoodTest, TheNextSaveReplacesAll) {
   EXPECT_THAT(copies(), UnorderedElementsAre(Pair(".policy-dir", kHome)));
 }
 
-TEST_F(LastGoodTest, NothingIsLeftBesideIt) {
-  for (int i = 0; i < 3; i++) save({source("a.yaml", std::to_string(i))});
-  EXPECT_EQ(1, std::distance(std::filesystem::directory_iterator(state_), {}));
+TEST_F(LastGoodTest, TheCopyBeforeIsAllThatIsLeftBesideIt) {
+  for (int i = 0; i < 5; i++) save({source("a.yaml", std::to_string(i))});
+  EXPECT_EQ(2, std::distance(std::filesystem::directory_iterator(state_), {}));
+  EXPECT_TRUE(std::filesystem::exists(state_ + "/last-good.new/a.yaml"));
+}
+
+// Whatever changes from one save to the next, and whoever begins anew or takes a file away.
+TEST_F(LastGoodTest, EverySaveIsWhole) {
+  std::mt19937 dice(4711);
+  auto roll = [&](unsigned sides) { return dice() % sides; };
+  std::map<std::string, source::PolicySource> files;
+
+  for (int round = 0; round < 400; round++) {
+    for (unsigned changes = roll(4); changes > 0; changes--) {
+      std::string name = std::to_string(roll(12)) + ".yaml";
+
+      if (roll(3) == 0)
+        files.erase(name);
+      else
+        files[name] = source(name, std::to_string(dice()));
+    }
+    std::vector<source::PolicySource> listed;
+    std::map<std::string, std::string> expected = {{".policy-dir", kHome}};
+    std::string config = roll(2) ? "node: x\n" : "";
+
+    for (const auto& [name, file] : files) {
+      listed.push_back(file);
+      expected[name] = *file.text;
+    }
+    if (!config.empty()) expected[".config.yaml"] = config;
+    if (roll(20) == 0) last_good_ = LastGood(state_, "/etc/partywall/policy.d");
+    if (roll(20) == 0)
+      for (const char* folder : {"/last-good/", "/last-good.new/"})
+        std::filesystem::remove(state_ + folder + std::to_string(roll(12)) + ".yaml");
+    if (roll(40) == 0) std::filesystem::remove_all(state_ + "/last-good.new");
+    save(listed, config);
+    ASSERT_EQ(expected, copies()) << "round " << round;
+  }
 }
 
 TEST_F(LastGoodTest, WhatDidNotChangeIsLinked) {
@@ -212,7 +247,7 @@ TEST_F(LastGoodTest, KilledAtAnyMoment) {
   save({source("after.yaml", "1")});
   EXPECT_THAT(copies(),
               UnorderedElementsAre(Pair("after.yaml", "1"), Pair(".policy-dir", kHome)));
-  EXPECT_EQ(1, std::distance(std::filesystem::directory_iterator(state_), {}));
+  EXPECT_EQ(2, std::distance(std::filesystem::directory_iterator(state_), {}));
 }
 
 }  // namespace

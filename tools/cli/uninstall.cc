@@ -100,11 +100,13 @@ void uninstall(bool yes, Session& session) {
   if (!removed) return session.broken(std::move(removed.error()).within("uninstall"));
 
   // The copies of the last good policy are of no use to anyone after this.
-  std::string copies = session.state_dir + "/last-good";
-  std::error_code error;
+  for (const char* name : {"/last-good", "/last-good.new"}) {
+    std::string copies = session.state_dir + name;
+    std::error_code error;
 
-  if (std::filesystem::remove_all(copies, error) > 0 && !error)
-    removed->push_back("folder " + copies);
+    if (std::filesystem::remove_all(copies, error) > 0 && !error)
+      removed->push_back("folder " + copies);
+  }
   if (removed->empty())
     return print(
         fmt::format("{}: nothing is installed there; nothing to remove\n", session.bpffs));
