@@ -136,6 +136,9 @@ class AdmissionTest(unittest.TestCase):
            for verb in ("get", "update", "patch")]
         + [("", "partywall.dev", "tenantnodes", verb)
            for verb in ("get", "list", "watch", "create", "update", "patch", "delete")]
+        # Whose a token is, and what he may: for whoever asks over HTTPS.
+        + [("", "authentication.k8s.io", "tokenreviews", "create"),
+           ("", "authorization.k8s.io", "subjectaccessreviews", "create")]
         + [(NAMESPACE, "coordination.k8s.io", "leases", "create")])
     VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate", "bind",
              "escalate", "approve")
