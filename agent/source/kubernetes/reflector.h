@@ -145,7 +145,7 @@ class Reflector {
   size_t list_bytes_ = 0;
   bool in_pages_ = false;      // a selection, too, because it is too large for one reply
   bool from_storage_ = false;  // and not from the server's cache, because that has failed
-  int watch_failures_ = 0;  // in a row, with an answer from the server
+  int watch_failures_ = 0;     // in a row, with an answer from the server
   bool expired_before_ = false;
   bool said_something_ = false;  // this watch
   bool synced_ = false;
