@@ -84,11 +84,23 @@ class ChartTest(unittest.TestCase):
                     continue
                 with self.subTest(f"{name}: {one['kind']} {one['metadata']['name']}"):
                     status, body = self.server.create(self.path_of(one), one, dry_run=True)
-                    if status == 409 and one["kind"] == "Namespace":
-                        continue  # made above, for what is in it
+                    if status == 409 and one["kind"] in ("Namespace", "CustomResourceDefinition"):
+                        continue  # made above, for what is in it or of it
                     self.assertEqual(201, status, body.get("message"))
         self.assertLessEqual({"DaemonSet", "ConfigMap", "ServiceAccount", "ClusterRole", "Role", "Job", "Pod", "Tenant", "Tier",
                               "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} | OPERATOR, kinds)
+
+    def test_definitions_come_with_the_chart_and_stay(self):
+        def definitions(*values):
+            return {one["spec"]["names"]["plural"]: one for one in yaml.safe_load_all(template(*values).stdout)
+                    if one and one["kind"] == "CustomResourceDefinition"}
+
+        found = definitions()
+        self.assertEqual({"tiers", "tenants", "tenantnodes"}, set(found))
+        for plural, one in found.items():
+            self.assertEqual("keep", one["metadata"]["annotations"]["helm.sh/resource-policy"])
+            self.assertEqual(yaml.safe_load((CHART / f"files/crds/{plural}.yaml").read_text()), one)
+        self.assertEqual({}, definitions("crds.install=false"))
 
     def test_an_expression_that_is_none_would_be_refused(self):
         for one in filter(None, yaml.safe_load_all(template(*VALUES["everything on"], hooks=False).stdout)):
