@@ -75,7 +75,9 @@ def residents():
     objects.append(service("acme", "mirror", {"pod": "acme-1"}, MIRROR_PORT))
     for name in ("acme", "umbrella"):
         objects.append(service(name, "external", {"pod": f"{name}-3"}, externalIPs=list(EXTERNAL[name].values())))
-        objects.append(service(name, "local", {"app": "probe"}, LOCAL_PORTS[name], externalTrafficPolicy="Local"))
+        # On node 2 alone: were some on node 1, node 2 would send a pod of node 1 to them, and nobody's answer would come
+        # from the address that was asked.
+        objects.append(service(name, "local", {"pod": f"{name}-2"}, LOCAL_PORTS[name], externalTrafficPolicy="Local"))
         objects.append(service(name, "borrowed", None, BORROWED_PORTS[name]))
     return objects
 
