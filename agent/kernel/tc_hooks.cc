@@ -140,4 +140,18 @@ void detach_from_interface(std::string_view program, uint32_t ifindex, TcHook ho
   bpf_tc_detach(&where, &options);
 }
 
+size_t remove_filters(uint32_t ifindex) {
+  size_t removed = 0;
+
+  for (TcHook hook : {TcHook::kIngress, TcHook::kEgress})
+    for (TcOrder order : {TcOrder::kFirst, TcOrder::kLast}) {
+      bpf_tc_hook where = clsact_of(ifindex, hook);
+      bpf_tc_opts asked = filter_of(order);  // filled in by the answer
+      bpf_tc_opts ours = filter_of(order);
+
+      if (bpf_tc_query(&where, &asked) == 0 && bpf_tc_detach(&where, &ours) == 0) removed++;
+    }
+  return removed;
+}
+
 }  // namespace partywall::kernel

@@ -46,6 +46,10 @@ bool is_attached(const TcAttachment& attachment, uint32_t ifindex, TcHook hook, 
 void detach_from_interface(std::string_view program, uint32_t ifindex, TcHook hook,
                            TcOrder order, std::string_view pin_root);
 
+// Takes every clsact filter of ours off both ends of an interface, whatever program and order.
+// Returns how many there were. TCX links are none: they go with their pins.
+size_t remove_filters(uint32_t ifindex);
+
 }  // namespace partywall::kernel
 
 #endif

@@ -14,8 +14,11 @@
 #include <memory>
 
 #include "agent/kernel/links.h"
+#include "agent/kernel/tc_hooks.h"
+#include "maps/abi/interfaces.h"
 #include "maps/fd.h"
 #include "maps/pins.h"
+#include "maps/typed_map.h"
 
 namespace partywall::kernel {
 namespace {
@@ -28,6 +31,21 @@ std::vector<std::string> names_in(const std::string& folder) {
     if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
   std::ranges::sort(names);
   return names;
+}
+
+// Filters have no pins: the pinned map of interfaces says where they are.
+Result<void> remove_all_filters(const std::string& root, std::vector<std::string>& removed) {
+  auto rows = MappedArray<const abi::interface>::open(root, "interfaces");
+
+  if (!rows && rows.error().errno_value() == ENOENT) return {};
+  if (!rows) return std::move(rows.error());
+
+  for (const abi::interface& row : rows->rows()) {
+    if (row.ifindex == 0 || row.flags & INTERFACE_HOST) continue;
+    if (size_t filters = remove_filters(row.ifindex); filters > 0)
+      removed.push_back(fmt::format("{} filters of interface {}", filters, row.ifindex));
+  }
+  return {};
 }
 
 }  // namespace
@@ -55,6 +73,7 @@ Result<std::vector<std::string>> uninstall(std::string_view pin_root) {
       if (auto detached = detach(name, root); !detached) return std::move(detached.error());
       removed.push_back(fmt::format("link {}", name));
     }
+  if (auto done = remove_all_filters(root, removed); !done) return std::move(done.error());
   for (const char* folder : {"programs", "maps"})
     for (const std::string& name : names_in(fmt::format("{}/{}", root, folder))) {
       std::string path = fmt::format("{}/{}/{}", root, folder, name);

@@ -13,6 +13,8 @@ PAUSE_MS = 50
 # emulated machine that is busy otherwise brings about.
 RATE_FROM, RATE_TO = 0.80, 1.05
 STREAM = "rate"
+# As many as an emulated node starts and stops in a minute while it has traffic to carry.
+CHURN_AT_ONCE = 12
 
 
 def flows(addresses):
@@ -150,10 +152,10 @@ def change_tier():
 
 
 def churn(pods):
-    """So many pods of two tenants come and go, half of them at a time; addresses are used again at once."""
-    half = pods // 2
-    names = [(tenant, f"churn-{tenant}-{i}") for i in range(half // 2) for tenant in ("acme", "umbrella")]
-    for _ in range(2):
+    """So many pods of two tenants come and go, CHURN_AT_ONCE at a time; addresses are used again at once."""
+    names = [(tenant, f"churn-{tenant}-{i}") for i in range(CHURN_AT_ONCE // 2) for tenant in ("acme", "umbrella")]
+    rounds = max(1, pods // len(names))
+    for _ in range(rounds):
         # Pairs of the two tenants, one pair after the other on each node.
         cluster.apply(*(world.pod(tenant, name, 1 + i // 2 % 2) for i, (tenant, name) in enumerate(names)))
         for tenant in ("acme", "umbrella"):
@@ -161,7 +163,7 @@ def churn(pods):
             cluster.kubectl("wait", "-n", tenant, "--for=condition=Ready", "--timeout=900s",
                             *(f"pod/{name}" for name in chosen))
             cluster.kubectl("delete", "pod", "-n", tenant, *chosen)
-    return f"{2 * len(names)} pods made and deleted."
+    return f"{rounds * len(names)} pods made and deleted."
 
 
 def relabel(addresses):

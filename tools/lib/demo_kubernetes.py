@@ -184,7 +184,6 @@ def change_tier(demo):
 
 def finish(demo):
     demo.show.step("helm uninstall: out of every node's kernel")
-    demo.run("kubectl delete tenants,tiers --all | wc -l")
     demo.run("helm uninstall partywall -n partywall --wait --timeout 300s", says="uninstalled")
     demo.check("no pin, no program and no process is left on any node",
                not [line for node in world.NODES for line in release.left_on(node)])
