@@ -5,7 +5,8 @@ import subprocess
 
 import cluster
 
-PORT, DNS, NODE_PORT = 8080, 53, 30080
+# Of NodePorts the lowest 86 are those that the API server does not give away by itself.
+PORT, DNS, NODE_PORT = 8080, 53, 30000
 IMAGE = "localhost/partywall:" + next(
     line.split()[2] for line in (cluster.ROOT / "CMakeLists.txt").read_text().splitlines()
     if line.startswith("project(partywall VERSION"))

@@ -62,7 +62,7 @@ class Demo:
         self.show.command("tools/" + " ".join(command))
         done = subprocess.run([str(SOURCE / "tools" / command[0]), *command[1:]], text=True, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        self.show.output(done.stdout)
+        self.show.output(re.sub(r"^.*(?:application/vnd|Importing\t).*\n", "", done.stdout, flags=re.MULTILINE))
         if done.returncode:
             raise DemoFailed(f"it ended with {done.returncode}")
 
