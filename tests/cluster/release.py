@@ -59,6 +59,13 @@ def apply_policy():
     return wait_realised()
 
 
+def exposure(node):
+    """(cgroups, those of them within 50 ms) that the node's agent has given a tenant since its start: from made to given."""
+    text = cluster.node(node, "curl -s http://127.0.0.1:9723/metrics")
+    found = dict(re.findall(r'^partywall_cgroup_classified_seconds_bucket\{le="([^"]+)"\} (\d+)', text, re.MULTILINE))
+    return int(found["+Inf"]), int(found["0.05"])
+
+
 def memory_mib(node):
     """What the kernel counts as the agent's, maps included."""
     text = cluster.node(node, "cat /proc/$(pgrep -xo partywalld)/cgroup")

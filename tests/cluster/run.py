@@ -57,6 +57,9 @@ def under_traffic(addresses, options):
     cluster.kubectl("rollout", "status", "-n", release.NAMESPACE, "daemonset", "--timeout=300s")
     wrong += disturbed.during("tier changed", usual, disturbed.change_tier)
     wrong += disturbed.during("pods churn", usual, lambda: disturbed.churn(options.churn))
+    for node in world.NODES:
+        made, soon = release.exposure(node)
+        say(f"node {node}: {made} cgroups of pods were classified, {soon} of them within 50 ms of being made")
     wrong += disturbed.relabel(addresses)
     wrong += disturbed.during("node 2 rebooted", disturbed.flows_to_node_2(addresses), disturbed.reboot)
     addresses = world.settle()

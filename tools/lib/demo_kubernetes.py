@@ -139,7 +139,8 @@ def install(demo):
 
 def tenants(demo):
     demo.show.step("Tenants and tiers")
-    demo.run("kubectl label namespaces --list acme umbrella partner loose; sed 1,2d tests/cluster/policy.yaml", most=60)
+    demo.run("kubectl get namespaces acme umbrella partner loose -L tenant")
+    demo.run("sed 1,2d tests/cluster/policy.yaml", most=60)
     start = time.monotonic()
     demo.run("kubectl apply -f tests/cluster/policy.yaml", says="tenant.partywall.dev/umbrella created")
     demo.run("kubectl wait tenants --all --for=condition=Realised --timeout=60s")
@@ -158,11 +159,11 @@ def after(demo):
 def explain(demo):
     demo.show.step("A denied connection, explained")
     address = demo.addresses.pods["umbrella-2"][4]
-    demo.run(f"kubectl exec -n acme acme-1 -- partywall-probe try tcp {address} {world.PORT} 2>&1 | head -1",
+    demo.run(f"kubectl exec -n acme acme-1 -- partywall-probe try tcp {address} {world.PORT}",
              code=1, says="closed: EPERM")
     # The agent of acme-1's node.
     agent = f"kubectl exec -n partywall {release.agents()[1]} -- partywall"
-    demo.run(f"{agent} events --tenant acme --since 1m | grep {address} | tail -1", says="tenant_floor")
+    demo.run(f"{agent} events --tenant acme | grep {address} | tail -1", says="tenant_floor")
     demo.run(f"{agent} explain --from acme --to umbrella --port {world.PORT}", code=1, says="deny: acme -> umbrella")
 
 
