@@ -11,15 +11,14 @@ import time
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests/cluster"))
 
-# pylint: disable=wrong-import-position
-import cells
-import cluster
-import demo_kubernetes_metrics
-import matrix
-import release
-import world
-from demo_show import Transcript
-from demo_stage import DemoFailed, wait_until
+import cells  # noqa: E402
+import cluster  # noqa: E402
+import demo_kubernetes_metrics  # noqa: E402
+import matrix  # noqa: E402
+import release  # noqa: E402
+import world  # noqa: E402
+from demo_show import Transcript  # noqa: E402
+from demo_stage import DemoFailed  # noqa: E402
 
 # Who tries whom: a namespace, or the world; and the port there.
 SOURCES = ("acme", "umbrella", "partner", "loose", "world")
@@ -30,7 +29,6 @@ APART = {"acme": ("acme", "partner", "kube-system", "world"), "umbrella": ("umbr
          "partner": ("partner", "kube-system", "world"), "loose": ("loose", "kube-system", "world"),
          "world": ("loose", "kube-system")}
 OPEN = {source: tuple(TARGETS) for source in SOURCES}
-AGENT = "kubectl exec -n partywall daemonset/partywall -- partywall"
 
 
 class Demo:
@@ -198,18 +196,7 @@ def main():
     show = Transcript(len(STEPS), "--pause" in sys.argv)
     demo = Demo(show)
     try:
-        for step in STEPS:
-            step(demo)
-        show.write()
-        show.good(f"{show.checks} checks, all as they should be, in {show.seconds():.0f} s.")
-        return 0
-    except (DemoFailed, cluster.Failed) as failure:
-        show.bad(str(failure))
-        show.write("\nThe demo stops here and takes down what it made.")
-        return 1
-    except KeyboardInterrupt:
-        show.write("\nInterrupted; taking down what was made.")
-        return 130
+        return show.perform(STEPS, demo, (DemoFailed, cluster.Failed))
     finally:
         if demo.outside:
             demo.outside.terminate()

@@ -60,5 +60,21 @@ class Transcript:
     def bad(self, text):
         self.write("  \u2717 " + text, RED)
 
+    def perform(self, steps, demo, failures):
+        """Runs the steps, each with `demo`, until one raises one of `failures`. Returns the exit code."""
+        try:
+            for step in steps:
+                step(demo)
+            self.write()
+            self.good(f"{self.checks} checks, all as they should be, in {self.seconds():.0f} s.")
+            return 0
+        except failures as failure:
+            self.bad(str(failure))
+            self.write("\nThe demo stops here and takes down what it made.")
+            return 1
+        except KeyboardInterrupt:
+            self.write("\nInterrupted; taking down what was made.")
+            return 130
+
     def seconds(self):
         return time.monotonic() - self.begin

@@ -163,23 +163,6 @@ def one_at_a_time():
     return lock
 
 
-def perform(show):
-    demo = Demo(Stage(PROGRAMS), show)
-    try:
-        for step in STEPS:
-            step(demo)
-        show.write()
-        show.good(f"{show.checks} checks, all as they should be, in {show.seconds():.0f} s.")
-        return 0
-    except DemoFailed as failure:
-        show.bad(str(failure))
-        show.write("\nThe demo stops here and takes down what it made.")
-        return 1
-    except KeyboardInterrupt:
-        show.write("\nInterrupted; taking down what was made.")
-        return 130
-
-
 def clean_up():
     try:
         take_down(PROGRAMS)
@@ -202,7 +185,7 @@ def main():
     show = Transcript(len(STEPS), "--pause" in sys.argv)
     code = 1
     try:
-        code = perform(show)
+        code = show.perform(STEPS, Demo(Stage(PROGRAMS), show), DemoFailed)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
