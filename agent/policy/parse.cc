@@ -48,26 +48,15 @@ const FieldNames& member_fields() {
   return names;
 }
 
-// Ranges that no tenant can own, as their addresses mean something else on every machine.
 bool is_nobodys(const Prefix& range, Notes& notes, const YamlNode& node,
                 const std::string& path) {
-  static const std::vector<Prefix> kNobodys = [] {
-    std::vector<Prefix> ranges;
+  const Prefix* nobodys = nobodys_range(range);
 
-    for (const char* text : {"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32",
-                             "::/127", "fe80::/10", "ff00::/8"})
-      ranges.push_back(*parse_prefix(text));
-    return ranges;
-  }();
-
-  for (const Prefix& nobodys : kNobodys) {
-    if (!nobodys.contains(range) && !range.contains(nobodys)) continue;
+  if (nobodys)
     notes.add(node, path,
               fmt::format("{} overlaps {}, which no tenant can own: write ranges outside of it",
-                          to_string(range), to_string(nobodys)));
-    return true;
-  }
-  return false;
+                          to_string(range), to_string(*nobodys)));
+  return nobodys;
 }
 
 bool is_label(std::string_view name) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <vector>
 
 namespace partywall::policy {
 namespace {
@@ -97,6 +98,22 @@ Result<Prefix> parse_prefix(std::string_view text) {
   if (prefix.address != *address)
     return fail("{} has bits set beyond /{}: write {}", text, bits, to_string(prefix));
   return prefix;
+}
+
+const Prefix* nobodys_range(const Prefix& range) {
+  static const std::vector<Prefix> kNobodys = [] {
+    std::vector<Prefix> ranges;
+
+    for (const char* text : {"0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32",
+                             "::/127", "fe80::/10", "ff00::/8"})
+      ranges.push_back(*parse_prefix(text));
+    return ranges;
+  }();
+  auto found = std::ranges::find_if(kNobodys, [&](const Prefix& nobodys) {
+    return nobodys.contains(range) || range.contains(nobodys);
+  });
+
+  return found == kNobodys.end() ? nullptr : &*found;
 }
 
 std::string to_string(const Address& address) {

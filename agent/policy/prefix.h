@@ -61,6 +61,10 @@ struct Prefix {
 Result<Prefix> parse_prefix(std::string_view text);
 Result<Address> parse_address(std::string_view text);
 
+// What of the ranges that no tenant can own, as their addresses mean something else on every
+// machine, this one overlaps; nullptr: none.
+const Prefix* nobodys_range(const Prefix& range);
+
 std::string to_string(const Address& address);
 std::string to_string(const Prefix& prefix);
 

@@ -262,6 +262,25 @@ TEST_F(ClusterTest, WhatOtherNodesHold) {
   EXPECT_THAT(addresses("beta"), ElementsAre("10.1.2.2/32"));
 }
 
+// An API server before 1.32 takes any text, and none knows what no tenant can own.
+TEST_F(ClusterTest, WhatNoTenantCanHaveOfAnotherNodeIsLeftOutAlone) {
+  tenant_node("acme", "n2",
+              {"10.1.2.2", "nonsense", "10.1.2.0/24", "127.0.0.1", "0.0.0.1", "fe80::1", "::1",
+               "ff02::1", "::ffff:10.1.2.9", "FD00::0:2", "fd00::2", 7, nullptr});
+
+  Json infrastructure = read(R"({"metadata": {"name": "infrastructure.n2"},
+    "tenant": "infrastructure", "node": "n2",
+    "nodeAddresses": ["192.0.2.2", "node-2", "192.0.2.0/24"],
+    "podCIDRs": ["10.1.2.0/24", "10.1.2.1/24", "what"]})");
+
+  cluster_.put("TenantNode", infrastructure);
+  EXPECT_THAT(addresses("acme"), ElementsAre("10.1.2.2/32", "fd00::2/128"));
+  for (const Document& document : rendered_.documents)
+    EXPECT_THAT(document.file->problems, IsEmpty()) << document.name;
+  EXPECT_THAT(read_tenant_node(infrastructure).node_addresses, ElementsAre("192.0.2.2"));
+  EXPECT_THAT(read_tenant_node(infrastructure).pod_ranges, ElementsAre("10.1.2.0/24"));
+}
+
 TEST_F(ClusterTest, AServiceIsReachedByWhoMayReachItsTarget) {
   tenant("acme", 1, R"({"tier": "gold", "members": [
       {"namespaces": {"matchLabels": {"tenant": "acme"}}}],

@@ -38,11 +38,30 @@ policy::Labels labels_of(const Json& object) {
   return labels;
 }
 
-void add_text(std::vector<std::string>& list, const Json& value) {
-  std::string added = text(value);
-
+void add_text(std::vector<std::string>& list, std::string added) {
   if (!added.empty() && std::ranges::find(list, added) == list.end())
     list.push_back(std::move(added));
+}
+
+// What others write need not be an address, or one that a tenant can have: such a one would be
+// refused with all of the policy. It is left out, as if nobody had said it.
+void add_owned(std::vector<std::string>& list, const Json& value) {
+  auto address = policy::parse_address(text(value));
+
+  if (!address) return;
+
+  bool is_ipv4 = address->family == policy::Family::kIpv4;
+
+  if (!policy::nobodys_range({*address, static_cast<uint8_t>(is_ipv4 ? 32 : 128)}))
+    add_text(list, to_string(*address));
+}
+
+void add_address(std::vector<std::string>& list, const Json& value) {
+  if (auto address = policy::parse_address(text(value))) add_text(list, to_string(*address));
+}
+
+void add_range(std::vector<std::string>& list, const Json& value) {
+  if (auto range = policy::parse_prefix(text(value))) add_text(list, to_string(*range));
 }
 
 // Each once, as the API has them; what cannot be read as an address is left out.
@@ -105,8 +124,8 @@ Pod read_pod(const Json& object) {
                        ? text(field(metadata, "uid"))
                        : text(field(annotations, "kubernetes.io/config.hash"));
   if (!pod.host_network) {
-    add_text(pod.addresses, field(status, "podIP"));
-    for (const Json& one : field(status, "podIPs")) add_text(pod.addresses, field(one, "ip"));
+    add_owned(pod.addresses, field(status, "podIP"));
+    for (const Json& one : field(status, "podIPs")) add_owned(pod.addresses, field(one, "ip"));
   }
   for (const char* list : {"containers", "initContainers"})
     read_ports(field(spec, list), pod.host_network, pod.host_ports);
@@ -121,20 +140,19 @@ Node read_node(const Json& object) {
   for (const Json& address : field(field(object, "status"), "addresses"))
     if (std::string type = text(field(address, "type"));
         type == "InternalIP" || type == "ExternalIP")
-      add_text(node.addresses, field(address, "address"));
-  add_text(node.pod_ranges, field(field(object, "spec"), "podCIDR"));
+      add_address(node.addresses, field(address, "address"));
+  add_range(node.pod_ranges, field(field(object, "spec"), "podCIDR"));
   for (const Json& range : field(field(object, "spec"), "podCIDRs"))
-    add_text(node.pod_ranges, range);
+    add_range(node.pod_ranges, range);
   return node;
 }
 
 TenantNode read_tenant_node(const Json& object) {
   TenantNode found{text(field(object, "tenant")), text(field(object, "node")), {}, {}, {}};
 
-  for (auto [name, list] : {std::pair{"addresses", &found.addresses},
-                            {"nodeAddresses", &found.node_addresses},
-                            {"podCIDRs", &found.pod_ranges}})
-    for (const Json& one : field(object, name)) add_text(*list, one);
+  for (const Json& one : field(object, "addresses")) add_owned(found.addresses, one);
+  for (const Json& one : field(object, "nodeAddresses")) add_address(found.node_addresses, one);
+  for (const Json& one : field(object, "podCIDRs")) add_range(found.pod_ranges, one);
   return found;
 }
 
@@ -146,11 +164,11 @@ ServiceFacts read_service(const Json& object) {
 
   facts.space = text(field(metadata, "namespace"));
   facts.service.name = facts.space + "/" + text(field(metadata, "name"));
-  add_text(addresses, field(spec, "clusterIP"));
+  add_text(addresses, text(field(spec, "clusterIP")));
   for (const char* list : {"clusterIPs", "externalIPs"})
-    for (const Json& one : field(spec, list)) add_text(addresses, one);
+    for (const Json& one : field(spec, list)) add_text(addresses, text(one));
   for (const Json& one : field(field(field(object, "status"), "loadBalancer"), "ingress"))
-    add_text(addresses, field(one, "ip"));
+    add_text(addresses, text(field(one, "ip")));
   facts.service.addresses = addresses_of(addresses);  // "None" is no address
   for (const Json& one : field(spec, "ports")) {
     std::string protocol = text(field(one, "protocol"));
