@@ -38,7 +38,7 @@ class Cluster:
         self.stay = set()  # pods that do not go
         self.server = ApiServer()
         try:
-            self.server.install_crds(CHART / "files/crds")
+            self.server.install_crds(render(only="crds.yaml"))
             self.server.add_namespace(NAMESPACE)
             install(self.server, render(only="rbac.yaml"))
             install(self.server, render(only="admission.yaml"))

@@ -16,9 +16,9 @@ import urllib.request
 import agent_test
 import yaml
 from agent_test import NODE, OBJECTS, ClusterAgent
-from apiserver import GROUP, MERGE, ApiServer, free_ports, program, wait_until
+from apiserver import GROUP, MERGE, free_ports, program, wait_until
 from attackers import clients
-from chart import ACCOUNT, CHART, NAMESPACE, install, render
+from chart import ACCOUNT, CHART, NAMESPACE, serve
 from faulty_proxy import TcpProxy
 from partywall import World
 from partywall import program as own_program
@@ -52,15 +52,8 @@ class AccessTest(unittest.TestCase):
             raise AssertionError("the agent loads programs: run as root")
         cls.tokens = []
         cls.sources = 1
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "files/crds")
-        cls.server.add_namespace(NAMESPACE)
-        install(cls.server, render(only="rbac.yaml"))
-        install(cls.server, render(only="admission.yaml"))
-        for document in yaml.safe_load_all(OBJECTS):
-            plural = "tiers" if document["kind"] == "Tier" else "tenants"
-            cls.server.must(cls.server.create(f"{GROUP}/{plural}", document))
+        serve(cls, "rbac.yaml", "admission.yaml")
+        cls.server.add_policy(yaml.safe_load_all(OBJECTS))
         cls.world = World(("a", "b", "c"))
         cls.addClassCleanup(cls.world.close)
         cls.places = {host: cls.pod(host, namespace, labels) for host, namespace, labels in (

@@ -2,8 +2,8 @@
 # agent of another node, people with and without the right. Needs no root.
 import unittest
 
-from apiserver import ADMIN, GROUP, MERGE, ApiServer, wait_until
-from chart import ACCOUNT, CHART, NAMESPACE, install, render
+from apiserver import ADMIN, GROUP, MERGE, wait_until
+from chart import ACCOUNT, NAMESPACE, install, render, serve
 
 NODES = f"{GROUP}/tenantnodes"
 LONG = "node-" + "x" * 70
@@ -21,12 +21,7 @@ class AdmissionTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "files/crds")
-        cls.server.add_namespace(NAMESPACE)
-        install(cls.server, render(only="rbac.yaml"))
-        install(cls.server, render(only="admission.yaml"))
+        serve(cls, "rbac.yaml", "admission.yaml")
         cls.one, cls.two, cls.long = (cls.server.node_token(node, NAMESPACE, ACCOUNT) for node in ("n1", "n2", LONG))
         cls.unbound = cls.server.token(NAMESPACE, ACCOUNT)
         # Somebody with every right on the group and on namespaces, but on no admission policy.
@@ -223,11 +218,7 @@ class GuardTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "files/crds")
-        cls.server.add_namespace(NAMESPACE)
-        install(cls.server, render(only="rbac.yaml"))
+        serve(cls, "rbac.yaml")
         cls.server.must(cls.server.apply("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/everybody", {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "everybody"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},

@@ -6,9 +6,9 @@ import unittest
 import agent_test
 import yaml
 from agent_test import NODE, OBJECTS, ClusterAgent
-from apiserver import GROUP, MERGE, ApiServer, wait_until
+from apiserver import GROUP, MERGE, wait_until
 from attackers import clients, servers
-from chart import ACCOUNT, CHART, NAMESPACE, install, render
+from chart import ACCOUNT, NAMESPACE, serve
 from faulty_proxy import TcpProxy
 from partywall import World
 
@@ -20,15 +20,8 @@ class CutOffTest(unittest.TestCase):
     def setUpClass(cls):
         if os.geteuid():
             raise AssertionError("the agent loads programs: run as root")
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "files/crds")
-        cls.server.add_namespace(NAMESPACE)
-        install(cls.server, render(only="rbac.yaml"))
-        install(cls.server, render(only="admission.yaml"))
-        for document in yaml.safe_load_all(OBJECTS):
-            plural = "tiers" if document["kind"] == "Tier" else "tenants"
-            cls.server.must(cls.server.create(f"{GROUP}/{plural}", document))
+        serve(cls, "rbac.yaml", "admission.yaml")
+        cls.server.add_policy(yaml.safe_load_all(OBJECTS))
         cls.world = World(("a", "b", "c"))
         cls.addClassCleanup(cls.world.close)
         cls.places = {host: cls.pod(host, namespace, labels) for host, namespace, labels in (

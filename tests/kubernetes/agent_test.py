@@ -6,8 +6,8 @@ import sys
 import unittest
 
 import yaml
-from apiserver import GROUP, MERGE, ApiServer, wait_until
-from chart import ACCOUNT, CHART, NAMESPACE, ROOT, install, render
+from apiserver import GROUP, MERGE, wait_until
+from chart import ACCOUNT, CHART, NAMESPACE, ROOT, render, serve
 
 sys.path.insert(0, str(ROOT / "tests/system"))
 from attackers import clients, servers  # noqa: E402
@@ -73,16 +73,9 @@ class AgentTest(unittest.TestCase):
     def setUpClass(cls):
         if os.geteuid():
             raise AssertionError("the agent loads programs: run as root")
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "files/crds")
-        cls.server.add_namespace(NAMESPACE)
-        install(cls.server, render(only="rbac.yaml"))
-        install(cls.server, render(only="admission.yaml"))
+        serve(cls, "rbac.yaml", "admission.yaml")
         token = cls.server.node_token(NODE, NAMESPACE, ACCOUNT)
-        for document in yaml.safe_load_all(OBJECTS):
-            plural = "tiers" if document["kind"] == "Tier" else "tenants"
-            cls.server.must(cls.server.create(f"{GROUP}/{plural}", document))
+        cls.server.add_policy(yaml.safe_load_all(OBJECTS))
         cls.world = World(("a", "b", "c"))
         cls.addClassCleanup(cls.world.close)
         # A namespace, a pod there with the address of a host of the world, and its cgroup.

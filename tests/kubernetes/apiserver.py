@@ -1,6 +1,7 @@
 # tests/kubernetes/apiserver.py: the fixture: a real etcd and kube-apiserver on loopback, with RBAC, Node authorization and
 # tokens that are bound to a pod on a node. Needs no root. Ends what it started, by process id.
 import base64
+import functools
 import json
 import os
 import pathlib
@@ -12,8 +13,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-
-import yaml
 
 ADMIN = "admin-token"
 JSON = "application/json"
@@ -59,16 +58,16 @@ def free_ports(count):
 class ApiServer:
     """Started on construction; ready when that returns. `folder` holds admin.kubeconfig, ca.crt and the logs."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, program="kube-apiserver"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="partywall-kube-"))
         self.processes = []
         try:
-            self.start(flags)
+            self.start(program, flags)
         except BaseException:
             self.stop()
             raise
 
-    def start(self, flags):
+    def start(self, name, flags):
         peer, client, self.port = free_ports(3)
         self.url = f"https://127.0.0.1:{self.port}"
         (self.folder / "tokens.csv").write_text(
@@ -83,7 +82,7 @@ class ApiServer:
                    f"--listen-peer-urls=http://127.0.0.1:{peer}",
                    f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
                    f"--initial-cluster=test=http://127.0.0.1:{peer}")
-        self.spawn("kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}",
+        self.spawn(name, f"--etcd-servers=http://127.0.0.1:{client}",
                    f"--secure-port={self.port}", "--bind-address=127.0.0.1",
                    "--advertise-address=127.0.0.1", f"--cert-dir={self.folder}/certs",
                    f"--service-account-key-file={self.folder}/sa.pub",
@@ -181,15 +180,39 @@ class ApiServer:
 
     # --- what tests begin with
 
-    def install_crds(self, folder):
+    def install_crds(self, definitions):
         """Applies the definitions and waits until they are served."""
-        for file in sorted(pathlib.Path(folder).glob("*.yaml")):
-            definition = yaml.safe_load(file.read_text())
+        for definition in definitions:
             name = definition["metadata"]["name"]
             path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
             self.must(self.apply(path, definition))
             plural = definition["spec"]["names"]["plural"]
             wait_until(lambda: self.get(f"{GROUP}/{plural}")[0] == 200, 30, f"{plural} are served")
+
+    def add_policy(self, documents):
+        """Creates these Tiers and Tenants."""
+        for document in documents:
+            plural = "tiers" if document["kind"] == "Tier" else "tenants"
+            self.must(self.create(f"{GROUP}/{plural}", document))
+
+    def path_for(self, document, namespace):
+        """Where such an object is created: in its own namespace or this one, or in none. Fails with KeyError when this API
+        server does not serve its kind."""
+        path, plural, in_namespace = self.resources()[document["apiVersion"], document["kind"]]
+        namespace = document["metadata"].get("namespace", namespace)
+        return f"{path}/namespaces/{namespace}/{plural}" if in_namespace else f"{path}/{plural}"
+
+    @functools.cache
+    def resources(self):
+        """{(apiVersion, kind): (path, plural, whether it is in a namespace)} of all that this API server serves."""
+        found = {}
+        groups = self.must(self.get("/apis"))["groups"]
+        for version in ["v1"] + [one["groupVersion"] for group in groups for one in group["versions"]]:
+            path = "/api/v1" if version == "v1" else f"/apis/{version}"
+            for one in self.must(self.get(path))["resources"]:
+                if "/" not in one["name"]:
+                    found[version, one["kind"]] = (path, one["name"], one["namespaced"])
+        return found
 
     def add_node(self, name):
         self.must(self.create("/api/v1/nodes", {"metadata": {"name": name}}), (201, 409))

@@ -5,8 +5,8 @@ import subprocess
 import unittest
 
 import yaml
-from apiserver import ApiServer, program
-from chart import CHART, NAMESPACE
+from apiserver import program
+from chart import CHART, NAMESPACE, serve
 
 VALUES = {
     "defaults": [],
@@ -44,30 +44,9 @@ def template(*values, hooks=True):
 class ChartTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CHART / "files/crds")
+        serve(cls)
         for namespace in (NAMESPACE, "partywall-test"):
             cls.server.add_service_account(namespace, "default")  # which a controller makes, elsewhere
-        cls.paths = cls.resources()
-
-    @classmethod
-    def resources(cls):
-        """{(apiVersion, kind): (path, whether it is in a namespace)} of all that this API server serves."""
-        found = {}
-        groups = cls.server.must(cls.server.get("/apis"))["groups"]
-        versions = ["v1"] + [one["groupVersion"] for group in groups for one in group["versions"]]
-        for version in versions:
-            path = "/api/v1" if version == "v1" else f"/apis/{version}"
-            for one in cls.server.must(cls.server.get(path))["resources"]:
-                if "/" not in one["name"]:
-                    found[version, one["kind"]] = (path, one["name"], one["namespaced"])
-        return found
-
-    def path_of(self, one):
-        path, plural, in_namespace = self.paths[one["apiVersion"], one["kind"]]
-        namespace = one["metadata"].get("namespace", NAMESPACE)
-        return f"{path}/namespaces/{namespace}/{plural}" if in_namespace else f"{path}/{plural}"
 
     def test_lint(self):
         done = subprocess.run([program("helm"), "lint", "--strict", CHART], capture_output=True, text=True, timeout=60)
@@ -83,7 +62,7 @@ class ChartTest(unittest.TestCase):
                 if one["kind"] in OPERATOR:
                     continue
                 with self.subTest(f"{name}: {one['kind']} {one['metadata']['name']}"):
-                    status, body = self.server.create(self.path_of(one), one, dry_run=True)
+                    status, body = self.server.create(self.server.path_for(one, NAMESPACE), one, dry_run=True)
                     if status == 409 and one["kind"] in ("Namespace", "CustomResourceDefinition"):
                         continue  # made above, for what is in it or of it
                     self.assertEqual(201, status, body.get("message"))
@@ -106,7 +85,7 @@ class ChartTest(unittest.TestCase):
         for one in filter(None, yaml.safe_load_all(template(*VALUES["everything on"], hooks=False).stdout)):
             if one["kind"] == "ValidatingAdmissionPolicy":
                 broken = {**one, "spec": {**one["spec"], "validations": [{"expression": "object.metadata.name =="}]}}
-                self.assertEqual(422, self.server.create(self.path_of(one), broken, dry_run=True)[0])
+                self.assertEqual(422, self.server.create(self.server.path_for(one, NAMESPACE), broken, dry_run=True)[0])
 
     def test_bad_values_are_named(self):
         for value, name in BAD:

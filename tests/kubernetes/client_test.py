@@ -8,10 +8,10 @@ import signal
 import subprocess
 import unittest
 
-from apiserver import ADMIN, ApiServer, wait_until
+from apiserver import ADMIN, wait_until
+from chart import ROOT, serve
 from faulty_proxy import HttpProxy, TcpProxy
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin")).resolve()
 FOLLOWER = PROGRAMS.parent / "tests/kubernetes_follower"
 MAPS = "/api/v1/namespaces/watched/configmaps"
@@ -58,9 +58,7 @@ class Follower:
 class ClientTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(ROOT / "helm/partywall/files/crds")
+        serve(cls)
         cls.server.add_namespace("watched")
         cls.authority = cls.server.folder / "ca.crt"
 

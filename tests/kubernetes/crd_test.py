@@ -11,12 +11,12 @@ import tempfile
 import unittest
 
 import yaml
-from apiserver import GROUP, ApiServer, program, wait_until
+from apiserver import GROUP, program, wait_until
+from chart import CHART, ROOT, serve
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = pathlib.Path(os.environ.get("PARTYWALL_BIN", ROOT / "build/release/bin")).resolve()
 CORPUS = pathlib.Path(__file__).parent / "corpus"
-CRDS = ROOT / "helm/partywall/files/crds"
+CRDS = CHART / "files/crds"
 WORLD = (CORPUS / "world.yaml").read_text()
 
 sys.path.insert(0, str(ROOT / "tools/lib"))
@@ -146,9 +146,7 @@ def dotted(path):
 class CrdTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CRDS)
+        serve(cls)
         cls.folder = Folder()
         cls.cluster = Cluster(cls.server)
 
@@ -265,12 +263,8 @@ class ObjectsTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = ApiServer()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.install_crds(CRDS)
-        for document in yaml.safe_load_all((CORPUS / "full.yaml").read_text()):
-            plural = "tiers" if document["kind"] == "Tier" else "tenants"
-            cls.server.must(cls.server.create(f"{GROUP}/{plural}", document))
+        serve(cls)
+        cls.server.add_policy(yaml.safe_load_all((CORPUS / "full.yaml").read_text()))
         cls.server.add_node("node-1")
 
     def kubectl(self, *words):

@@ -3,6 +3,8 @@
 # shellcheck shell=bash
 
 kubernetes_version=1.36.1
+# The oldest one that the chart is for; of this only the API server: kube-apiserver-oldest.
+kubernetes_oldest=1.30.14
 containerd_version=2.4.2
 helm_version=4.3.1
 go_wanted=1.26
@@ -37,34 +39,37 @@ ready_go() {
   echo "$own/bin"
 }
 
-# kubernetes_module FOLDER: a module there that requires Kubernetes, whose staging modules are asked for as
+# kubernetes_module FOLDER VERSION: a module there that requires Kubernetes, whose staging modules are asked for as
 # v0.0.0 and published, each on its own, as v0.MINOR.PATCH.
 kubernetes_module() {
-  local staging=v0.${kubernetes_version#1.} source
+  local staging=v0.${2#1.} source
 
   mkdir -p "$1"
-  source=$(cd "$1" && go mod download -json "k8s.io/kubernetes@v$kubernetes_version" |
+  source=$(cd "$1" && go mod download -json "k8s.io/kubernetes@v$2" |
     sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
   [ -n "$source" ] || return 1
   {
     printf 'module kubernetes\n\ngo %s.0\n\nrequire k8s.io/kubernetes v%s\n\nreplace (\n' \
-      "$go_wanted" "$kubernetes_version"
+      "$go_wanted" "$2"
     sed -n 's/^\s*\(k8s.io\/[a-z-]*\) => .*/\1/p' "$source" | grep -v /sample- |
       sed "s/.*/\t& => & $staging/"
     printf ')\n'
   } >"$1/go.mod"
 }
 
-# build_program PROGRAM SOURCE-FOLDER: into kubernetes_bin, whole or not at all.
+# build_program PROGRAM: into kubernetes_bin, whole or not at all.
 build_program() {
-  local program=$1 source=$2 fresh=$kubernetes_cache/new package
-  local stamp="-s -w -X k8s.io/component-base/version.gitVersion=v$kubernetes_version"
+  local program=$1 fresh=$kubernetes_cache/new version=$kubernetes_version package source
 
+  if [[ $program == *-oldest ]]; then version=$kubernetes_oldest; fi
   case $program in
     helm) package=helm.sh/helm/v4/cmd/helm@v$helm_version ;;
     containerd* | ctr) package=github.com/containerd/containerd/v2/cmd/$program@v$containerd_version ;;
     *)
-      (cd "$source" && go build -ldflags "$stamp" -o "$fresh/$program" "k8s.io/kubernetes/cmd/$program") &&
+      source=$kubernetes_cache/source-$version
+      kubernetes_module "$source" "$version" || return 1
+      (cd "$source" && go build -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v$version" \
+        -o "$fresh/$program" "k8s.io/kubernetes/cmd/${program%-oldest}") &&
         mv "$fresh/$program" "$kubernetes_bin/$program"
       return
       ;;
@@ -97,10 +102,9 @@ ready_kubernetes() {
     : >"$log"
     folder=$(ready_go 2>>"$log") || no_kubernetes "no Go"
     export PATH=$folder:$PATH GOFLAGS=-mod=mod CGO_ENABLED=0 GOTOOLCHAIN=auto
-    kubernetes_module "$kubernetes_cache/source" 2>>"$log" || no_kubernetes "no module k8s.io/kubernetes"
     for program in "${missing[@]}"; do
       say "kubernetes: build $program"
-      build_program "$program" "$kubernetes_cache/source" >>"$log" 2>&1 || no_kubernetes "$program"
+      build_program "$program" >>"$log" 2>&1 || no_kubernetes "$program"
     done
   fi
   exec 8<&-
