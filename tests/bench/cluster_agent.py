@@ -69,7 +69,7 @@ class NodeAgent(Process):
         os.mkdir(self.mount + self.root)
         token = server.node_token(node_name(node), NAMESPACE, ACCOUNT)
         self.kubeconfig = server.write_kubeconfig(name, token)
-        [config] = render('clusterCIDRs=["10.64.0.0/10"]', only="configmap.yaml")
+        [config] = render('clusterCIDRs=["10.64.0.0/10"]', "https.enabled=false", only="configmap.yaml")
         [text] = config["data"].values()
         (self.folder / "partywalld.yaml").write_text(text)
         super().__init__(None, server.port)
