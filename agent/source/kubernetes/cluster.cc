@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 
 constexpr const char* kApiVersion = "partywall.dev/v1alpha1";
 constexpr const char* kBuiltInTier = "kubernetes-built-in";
+constexpr const char* kNetworkFile = "cluster.yaml";
 
 const Json& at(const Json& object, std::initializer_list<const char*> path) {
   static const Json kNothing;
@@ -79,6 +80,30 @@ Json as_document(const Json& object, const char* kind) {
                at(object, {"spec"}).is_object() ? at(object, {"spec"}) : Json::object());
 }
 
+std::string tenant_file(const std::string& tenant) { return "tenant-" + tenant + ".yaml"; }
+std::string tier_file(const std::string& tier) { return "tier-" + tier + ".yaml"; }
+
+bool fits(const policy::PodSelector& selector, const Namespace& space) {
+  if (!selector.namespaces.empty() &&
+      std::ranges::find(selector.namespaces, space.name) == selector.namespaces.end())
+    return false;
+  return has_labels(space.labels, selector.namespace_labels);
+}
+
+// Whether a tenant claims a namespace's pods with these labels ...
+bool selects(const policy::Tenant& tenant, const Namespace& space,
+             const policy::Labels& pod_labels) {
+  return std::ranges::any_of(tenant.pods, [&](const policy::PodSelector& selector) {
+    return fits(selector, space) && has_labels(pod_labels, selector.pod_labels);
+  });
+}
+
+// ... or with any.
+bool selects(const policy::Tenant& tenant, const Namespace& space) {
+  return std::ranges::any_of(
+      tenant.pods, [&](const policy::PodSelector& selector) { return fits(selector, space); });
+}
+
 // Every tenant that a tenant's rules name.
 void add_named(const Json& spec, std::set<std::string>& named) {
   for (auto [list, peers] : {std::pair{"ingress", "from"}, {"egress", "to"}})
@@ -123,14 +148,14 @@ void Cluster::put(std::string_view kind, const Json& object) {
 
     if (found != all.end() && same(found->second, fresh)) return;
     all[key] = std::move(fresh);
-    changed_ = true;
+    note_change(kind, key);
   };
 
   if (kind == "Pod") {
     replace(pods_, read_pod(object), [](const Pod& a, const Pod& b) {
       auto all = [](const Pod& pod) {
-        return std::tie(pod.cgroup_uid, pod.labels, pod.addresses, pod.host_ports, pod.qos,
-                        pod.host_network, pod.leaving, pod.over);
+        return std::tie(pod.cgroup_uid, pod.created, pod.labels, pod.addresses, pod.host_ports,
+                        pod.qos, pod.host_network, pod.leaving, pod.over);
       };
 
       return all(a) == all(b);
@@ -144,51 +169,99 @@ void Cluster::put(std::string_view kind, const Json& object) {
     TenantNode fresh = read_tenant_node(object);
     TenantNode& known = tenant_nodes_[key];
 
-    if (fresh == known) return;
-    changed_ = true;
-    // Most are about tenants' addresses, of which the network says nothing.
-    if (fresh.node_addresses != known.node_addresses || fresh.pod_ranges != known.pod_ranges)
-      network_.reset();
-    known = std::move(fresh);
-    return;
+    if (fresh != known) retell(known, std::move(fresh));
   } else if (kind == "Node") {
     Node node = read_node(object);
 
     if (node_ && node_->addresses == node.addresses && node_->pod_ranges == node.pod_ranges)
       return;
     node_ = std::move(node);
-    changed_ = true;
+    note_change(kind, key);
   } else if (kind == "Tier" || kind == "Tenant") {
-    if (!take_custom((kind == "Tier" ? tiers_ : tenants_)[key], object, kind)) return;
-    changed_ = true;
-    customs_changed_++;
+    if (take_custom((kind == "Tier" ? tiers_ : tenants_)[key], object, kind))
+      note_change(kind, key);
   }
-  if (changed_) forget(kind);
-}
-
-// What was made of objects of that kind is to be made again.
-void Cluster::forget(std::string_view kind) {
-  if (kind == "Pod") return;
-  if (kind == "Tenant" || kind == "Namespace") {
-    spaces_.clear();
-    conflicts_.reset();
-  }
-  network_.reset();
 }
 
 void Cluster::gone(std::string_view kind, const std::string& key) {
   size_t erased = 0;
 
+  if (kind == "TenantNode") {
+    if (auto known = tenant_nodes_.find(key); known != tenant_nodes_.end()) {
+      retell(known->second, {});
+      tenant_nodes_.erase(known);
+    }
+    return;
+  }
   if (kind == "Pod") erased = pods_.erase(key);
   if (kind == "Namespace") erased = namespaces_.erase(key);
   if (kind == "Service") erased = services_.erase(key);
-  if (kind == "TenantNode") erased = tenant_nodes_.erase(key);
   if (kind == "Tier") erased = tiers_.erase(key);
   if (kind == "Tenant") erased = tenants_.erase(key);
-  if (!erased) return;
+  if (erased) note_change(kind, key);
+}
+
+// What was made of such an object is to be made again. TenantNodes: retell().
+void Cluster::note_change(std::string_view kind, const std::string& key) {
   changed_ = true;
-  if (kind == "Tier" || kind == "Tenant") customs_changed_++;
-  forget(kind);
+  if (kind != "Pod") network_changed_ = true;
+  if (kind == "Namespace") claimants_.erase(key);
+  if (kind == "Tenant") claimants_.clear();
+  if (kind == "Tenant" || kind == "Tier") customs_changed_ = true;
+  // Of Services and the Node nothing is made but the network's document.
+  if (kind != "Service" && kind != "Node") all_changed_ = true;
+}
+
+// Puts a TenantNode into the place of another one; one without anything is none. Every address
+// of the two passes from whoever has it to whoever has it then.
+void Cluster::retell(TenantNode& known, TenantNode fresh) {
+  std::set<std::string> addresses(known.addresses.begin(), known.addresses.end());
+  auto hand_over = [&](bool is_taken) {
+    if (all_changed_) return;
+    for (const std::string& address : addresses)
+      if (const std::string* owner = owner_on_other_nodes(address)) {
+        std::set<std::string>& held = held_[*owner].addresses;
+
+        if (is_taken)
+          held.erase(address);
+        else
+          held.insert(address);
+        regrouped_.insert(*owner);
+      }
+  };
+
+  changed_ = true;
+  // Most say nothing of the network.
+  if (fresh.node_addresses != known.node_addresses || fresh.pod_ranges != known.pod_ranges)
+    network_changed_ = true;
+  addresses.insert(fresh.addresses.begin(), fresh.addresses.end());
+  hand_over(true);
+  for (const std::string& address : known.addresses) {
+    auto [first, last] = tellers_.equal_range(address);
+    auto own = std::find_if(first, last, [&](auto& one) { return one.second == &known; });
+
+    if (own != last) tellers_.erase(own);
+  }
+  known = std::move(fresh);
+  if (known.node != options_.node)  // this node knows best who has the addresses on it
+    for (const std::string& address : known.addresses) tellers_.emplace(address, &known);
+  hand_over(false);
+}
+
+// The tenant that has an address on another node: nullptr when it is nobody, two of them, or
+// somebody on this node.
+const std::string* Cluster::owner_on_other_nodes(const std::string& address) const {
+  const std::string* owner = nullptr;
+
+  if (here_.contains(address)) return nullptr;
+  for (auto [one, last] = tellers_.equal_range(address); one != last; ++one) {
+    auto tenant = rendered_.tenants.find(one->second->tenant);
+
+    if (tenant == rendered_.tenants.end() || !tenant->second.accepted) continue;
+    if (owner && owner != &tenant->first) return nullptr;
+    owner = &tenant->first;
+  }
+  return owner;
 }
 
 std::vector<std::string> Cluster::pod_ranges() const {
@@ -201,111 +274,93 @@ std::vector<std::string> Cluster::pod_ranges() const {
   return {ranges.begin(), ranges.end()};
 }
 
-bool Cluster::selects(const policy::Tenant& tenant, const Namespace& space,
-                      const policy::Labels* pod_labels) const {
-  return std::ranges::any_of(tenant.pods, [&](const policy::PodSelector& selector) {
-    if (!selector.namespaces.empty() &&
-        std::ranges::find(selector.namespaces, space.name) == selector.namespaces.end())
-      return false;
-    if (!has_labels(space.labels, selector.namespace_labels)) return false;
-    return selector.pod_labels.empty() ||
-           (pod_labels && has_labels(*pod_labels, selector.pod_labels));
-  });
+// As far as namespaces say it. A tenant that could never be accepted claims what it says as
+// well: its pods must not be anybody else's meanwhile.
+const Cluster::Claimants& Cluster::claimants(const Namespace& space) {
+  auto [found, is_new] = claimants_.try_emplace(space.name);
+
+  if (!is_new) return found->second;
+
+  std::vector<std::tuple<std::string_view, std::string, const policy::Tenant*>> claims;
+
+  for (const auto& [name, custom] : tenants_) {
+    const policy::Tenant* tenant =
+        tenant_of(custom.good.is_null() ? custom.parsed : custom.good_parsed);
+
+    if (tenant && selects(*tenant, space)) claims.emplace_back(custom.created, name, tenant);
+  }
+  std::ranges::sort(claims);
+  for (auto& [created, name, tenant] : claims)
+    found->second.emplace_back(std::move(name), tenant);
+  return found->second;
 }
 
-// The oldest tenant that claims a pod; "" is nobody. One that could never be accepted claims
-// what it says as well: its pods must not be anybody else's meanwhile.
-std::string Cluster::claimed_by(const Pod& pod, Rendered& rendered) const {
+// The oldest tenant that claims a pod; "" is nobody.
+std::string Cluster::claimed_by(const Pod& pod, States& states) {
   if (options_.infrastructure_namespaces.contains(pod.space)) return kInfrastructure;
 
   auto space = namespaces_.find(pod.space);
 
   if (space == namespaces_.end()) return "";  // not known yet
 
-  std::vector<std::pair<std::string, std::string>> claims;  // created, name
+  std::vector<std::string_view> claims;
 
-  for (const auto& [name, custom] : tenants_) {
-    const policy::Tenant* tenant =
-        tenant_of(custom.good.is_null() ? custom.parsed : custom.good_parsed);
-
-    if (tenant && selects(*tenant, space->second, &pod.labels))
-      claims.emplace_back(custom.created, name);
-  }
+  for (const auto& [name, tenant] : claimants(space->second))
+    if (selects(*tenant, space->second, pod.labels)) claims.push_back(name);
   if (claims.empty()) return options_.deny_unassigned ? "" : kUnassigned;
-  std::ranges::sort(claims);
-  for (const auto& [created, name] : claims)
-    for (const auto& [other_created, other] : claims)
-      if (name != other) rendered.tenants[name].conflicts.insert(other);
+  for (std::string_view name : claims)
+    for (std::string_view other : claims)
+      if (name != other) states[std::string(name)].conflicts.emplace(other);
 
-  const std::string& owner = claims.front().second;
+  std::string owner(claims.front());
 
-  return rendered.tenants[owner].accepted ? owner : "";
+  return states[owner].accepted ? owner : "";
 }
 
 // Of a Service, by its namespace alone: its pods may be several tenants'.
-const std::string& Cluster::claimed_by(const std::string& space) {
-  auto [claim, is_new] = spaces_.try_emplace(space);
-
-  if (!is_new) return claim->second;
-  if (options_.infrastructure_namespaces.contains(space))
-    return claim->second = kInfrastructure;
+std::string Cluster::claimed_by(const std::string& space) {
+  if (options_.infrastructure_namespaces.contains(space)) return kInfrastructure;
 
   auto known = namespaces_.find(space);
 
-  if (known == namespaces_.end()) return claim->second;
-
-  const Custom* oldest = nullptr;
-  std::string owner;
-
-  for (const auto& [name, custom] : tenants_) {
-    const policy::Tenant* tenant =
-        tenant_of(custom.good.is_null() ? custom.parsed : custom.good_parsed);
-
-    if (!tenant || !selects(*tenant, known->second, nullptr)) continue;
-    if (oldest && std::tie(oldest->created, owner) < std::tie(custom.created, name)) continue;
-    oldest = &custom;
-    owner = name;
-  }
-  return claim->second = oldest ? owner : kUnassigned;
+  if (known == namespaces_.end()) return "";
+  for (const auto& [name, tenant] : claimants(known->second))
+    if (selects(*tenant, known->second, policy::Labels())) return name;
+  return kUnassigned;
 }
 
 std::map<std::string, std::string> Cluster::refused(std::string_view kind) const {
   std::map<std::string, std::string> found;
-  Rendered rendered;
+  States states;
 
   if (kind == "Tier") {
     for (const auto& [name, tier] : tiers_)
       found[name] = tier.parsed.problems.empty() ? "" : to_string(tier.parsed.problems.front());
     return found;
   }
-  judge_tenants(rendered);
-  for (const auto& [name, tenant] : tenants_) found[name] = rendered.tenants[name].message;
+  judge_tenants(states);
+  for (const auto& [name, tenant] : tenants_) found[name] = states[name].message;
   return found;
 }
 
 std::map<std::string, std::set<std::string>> Cluster::conflicts() {
-  if (conflicts_) return *conflicts_;
-
-  std::map<std::string, std::set<std::string>>& found = conflicts_.emplace();
+  std::map<std::string, std::set<std::string>> found;
 
   for (const auto& [space_name, space] : namespaces_) {
-    std::vector<std::string> claims;
+    std::vector<std::string_view> claims;
 
-    for (const auto& [name, custom] : tenants_)
-      if (const policy::Tenant* tenant =
-              tenant_of(custom.good.is_null() ? custom.parsed : custom.good_parsed);
-          tenant && selects(*tenant, space, nullptr))
-        claims.push_back(name);
-    for (const std::string& one : claims)
-      for (const std::string& other : claims)
-        if (one != other) found[one].insert(other);
+    for (const auto& [name, tenant] : claimants(space))
+      if (selects(*tenant, space, policy::Labels())) claims.push_back(name);
+    for (std::string_view one : claims)
+      for (std::string_view other : claims)
+        if (one != other) found[std::string(one)].emplace(other);
   }
   return found;
 }
 
-void Cluster::judge_tenants(Rendered& rendered) const {
+void Cluster::judge_tenants(States& states) const {
   for (const auto& [name, custom] : tenants_) {
-    TenantState& state = rendered.tenants[name];
+    TenantState& state = states[name];
 
     state.generation = custom.generation;
     state.accepted = !custom.good.is_null();
@@ -321,11 +376,11 @@ void Cluster::judge_tenants(Rendered& rendered) const {
       state.message = "spec.tier: there is no usable tier " + tier;
     }
   }
-  rendered.tenants[kUnassigned].accepted = true;
-  rendered.tenants[kInfrastructure].accepted = true;
+  states[kUnassigned].accepted = true;
+  states[kInfrastructure].accepted = true;
 }
 
-void Cluster::place_pods(Rendered& rendered, std::map<std::string, Holding>& held) const {
+void Cluster::place_pods(States& states) {
   // An address that is used again belongs to the newer pod; of two, to the one that stays.
   std::map<std::string, const Pod*> holders;
   std::map<const Pod*, std::string> owners;
@@ -333,14 +388,13 @@ void Cluster::place_pods(Rendered& rendered, std::map<std::string, Holding>& hel
   for (const auto& [key, pod] : pods_) {
     if (pod.over) continue;
 
-    std::string owner = claimed_by(pod, rendered);
+    std::string owner = claimed_by(pod, states);
 
     if (owner.empty()) continue;
     owners[&pod] = owner;
-    held[owner].cgroups.push_back(cgroup_of(pod, options_.cgroup_root));
-    rendered.tenants[owner].pods++;
-    for (const HostPort& port : pod.host_ports)
-      rendered.tenants[owner].host_ports.push_back(port);
+    held_[owner].cgroups.push_back(cgroup_of(pod, options_.cgroup_root));
+    states[owner].pods++;
+    for (const HostPort& port : pod.host_ports) states[owner].host_ports.push_back(port);
     for (const std::string& address : pod.addresses) {
       const Pod*& holder = holders[address];
 
@@ -349,58 +403,31 @@ void Cluster::place_pods(Rendered& rendered, std::map<std::string, Holding>& hel
         holder = &pod;
     }
   }
+  here_.clear();
   for (const auto& [address, pod] : holders) {
-    held[owners[pod]].addresses.insert(address);
-    rendered.tenants[owners[pod]].addresses.push_back(address);
+    here_.insert(address);
+    held_[owners[pod]].addresses.insert(address);
+    states[owners[pod]].addresses.push_back(address);
   }
-  for (auto& [name, state] : rendered.tenants) {
+  for (auto& [name, state] : states) {
     std::ranges::sort(state.host_ports);
     state.host_ports.erase(std::unique(state.host_ports.begin(), state.host_ports.end()),
                            state.host_ports.end());
   }
 }
 
-// What tenants hold on other nodes. An address of two tenants is nobody's; this node knows
-// best who has the addresses on it.
-void Cluster::place_peers(const Rendered& rendered,
-                          std::map<std::string, Holding>& held) const {
-  // Address -> the tenant of the first who said it; nullptr: another one has, too.
-  std::unordered_map<std::string_view, const std::string*> owners;
-  std::set<std::string_view> here;
-  auto told = [&](auto&& take) {
-    for (const auto& [key, remote] : tenant_nodes_) {
-      if (remote.node == options_.node) continue;
-
-      auto tenant = rendered.tenants.find(remote.tenant);
-
-      if (tenant != rendered.tenants.end() && tenant->second.accepted)
-        take(tenant->first, remote.addresses);
-    }
-  };
-
-  for (const auto& [name, holding] : held)
-    here.insert(holding.addresses.begin(), holding.addresses.end());
-  owners.reserve(tenant_nodes_.size());
-  told([&](const std::string& tenant, const std::vector<std::string>& addresses) {
-    for (const std::string& address : addresses) {
-      auto [owner, is_new] = owners.emplace(address, &tenant);
-
-      if (!is_new && owner->second != &tenant) owner->second = nullptr;
-    }
-  });
-  told([&](const std::string& tenant, const std::vector<std::string>& addresses) {
-    std::set<std::string>& all = held[tenant].addresses;
-
-    for (const std::string& address : addresses)
-      if (!here.contains(address) && owners.at(address)) all.insert(address);
-  });
+// What tenants hold on other nodes.
+void Cluster::place_peers() {
+  for (const auto& [address, teller] : tellers_)
+    if (const std::string* owner = owner_on_other_nodes(address))
+      held_[*owner].addresses.insert(address);
 }
 
-void Cluster::find_peers(Rendered& rendered) const {
+void Cluster::find_peers() {
   std::set<std::string> peers{kInfrastructure};
   bool everybody = false;
 
-  for (const auto& [name, state] : rendered.tenants) {
+  for (const auto& [name, state] : rendered_.tenants) {
     if (state.pods == 0 || !state.accepted || is_built_in(name)) continue;
 
     std::set<std::string> named;
@@ -411,14 +438,22 @@ void Cluster::find_peers(Rendered& rendered) const {
     peers.insert(name);
     peers.insert(named.begin(), named.end());
   }
-  if (!everybody) rendered.peers = std::move(peers);
+  rendered_.peers.reset();
+  if (!everybody) rendered_.peers = std::move(peers);
 }
 
-Document Cluster::document(std::string name, const Json& content) {
-  std::string fresh = content.dump(1, ' ', false, Json::error_handler_t::replace);
-  auto known = rendered_.find(name);
+// The one of that name as it was made the last time; nullptr when there was none.
+const Document* Cluster::known(std::string_view name) const {
+  auto found = std::ranges::lower_bound(rendered_.documents, name, {}, &Document::name);
 
-  if (known != rendered_.end() && *known->second.text == fresh) return known->second;
+  return found != rendered_.documents.end() && found->name == name ? &*found : nullptr;
+}
+
+Document Cluster::document(std::string name, const Json& content) const {
+  std::string fresh = content.dump(1, ' ', false, Json::error_handler_t::replace);
+  const Document* before = known(name);
+
+  if (before && *before->text == fresh) return *before;
 
   auto shared = std::make_shared<const std::string>(std::move(fresh));
   auto file = std::make_shared<const policy::ParsedFile>(policy::parse_file(name, *shared));
@@ -426,9 +461,12 @@ Document Cluster::document(std::string name, const Json& content) {
   return {std::move(name), std::move(shared), std::move(file)};
 }
 
-Json Cluster::tenant_document(const Json& object, const Holding& held,
-                              const Rendered& rendered) const {
-  Json document = object;
+Document Cluster::tenant_document(const std::string& tenant) {
+  const Holding& held = held_[tenant];
+  // What the built-in ones send and take is theirs to decide; the others decide for themselves.
+  Json document = is_built_in(tenant)
+                      ? named("Tenant", tenant, {{"tier", kBuiltInTier}, {"mode", "audit"}})
+                      : tenants_.at(tenant).good;
   Json& spec = document["spec"];
   Json members = Json::array();
 
@@ -444,23 +482,22 @@ Json Cluster::tenant_document(const Json& object, const Holding& held,
       Json kept = Json::array();
 
       for (const Json& peer : at(rule, {peers})) {
-        std::string tenant = text(at(peer, {"tenant"}));
-        auto found = rendered.tenants.find(tenant);
+        std::string named = text(at(peer, {"tenant"}));
+        auto found = rendered_.tenants.find(named);
 
-        if (tenant.empty() || (found != rendered.tenants.end() && found->second.accepted))
+        if (named.empty() || (found != rendered_.tenants.end() && found->second.accepted))
           kept.push_back(peer);
       }
       rule[peers] = std::move(kept);
     }
   }
-  return document;
+  return this->document(tenant_file(tenant), document);
 }
 
 void Cluster::put_own_addresses(std::set<std::string> addresses) {
   if (addresses == own_addresses_) return;
   own_addresses_ = std::move(addresses);
-  network_.reset();
-  changed_ = true;
+  changed_ = network_changed_ = true;
 }
 
 Json Cluster::network_document() {
@@ -511,49 +548,53 @@ Json Cluster::network_document() {
   return named("ClusterNetwork", "cluster", std::move(spec));
 }
 
-Rendered Cluster::render() {
-  Rendered rendered;
-  std::map<std::string, Holding> held;
-  std::map<std::string, Document> documents;
-  auto add = [&](std::string name, const Json& content) {
-    Document made = document(std::move(name), content);
+void Cluster::make_all() {
+  States states;
+  std::map<std::string, Holding> before = std::exchange(held_, {});
+  std::vector<Document> documents;
 
-    documents.emplace(made.name, std::move(made));
-  };
+  judge_tenants(states);
+  place_pods(states);
+  rendered_.tenants = std::move(states);
+  place_peers();
+  find_peers();
 
-  judge_tenants(rendered);
-  place_pods(rendered, held);
-  place_peers(rendered, held);
-  find_peers(rendered);
-
-  add("tier-built-in.yaml",
-      named("Tier", kBuiltInTier,
-            {{"network", {{"world", {{"egress", "allow"}, {"ingress", "allow"}}}}}}));
-  for (const char* name : {kUnassigned, kInfrastructure})
-    // What they send and take is theirs to decide; the other tenants decide for themselves.
-    add(std::string("tenant-") + name + ".yaml",
-        tenant_document(named("Tenant", name, {{"tier", kBuiltInTier}, {"mode", "audit"}}),
-                        held[name], rendered));
+  documents.push_back(
+      document(tier_file(kBuiltInTier),
+               named("Tier", kBuiltInTier,
+                     {{"network", {{"world", {{"egress", "allow"}, {"ingress", "allow"}}}}}})));
   for (const auto& [name, custom] : tiers_)
-    if (!custom.good.is_null()) add("tier-" + name + ".yaml", custom.good);
-  std::erase_if(made_, [&](const auto& made) { return !tenants_.contains(made.first); });
-  for (const auto& [name, custom] : tenants_) {
-    if (!rendered.tenants[name].accepted) continue;
+    if (!custom.good.is_null()) documents.push_back(document(tier_file(name), custom.good));
+  for (const auto& [name, state] : rendered_.tenants) {
+    if (!state.accepted) continue;
 
-    Made& made = made_[name];
+    bool is_same =
+        !customs_changed_ && !regrouped_.contains(name) && before[name] == held_[name];
+    const Document* there = is_same ? known(tenant_file(name)) : nullptr;
 
-    if (made.customs != customs_changed_ || made.held != held[name])
-      made = {held[name], customs_changed_,
-              document("tenant-" + name + ".yaml",
-                       tenant_document(custom.good, held[name], rendered))};
-    documents.emplace(made.document.name, made.document);
+    documents.push_back(there ? *there : tenant_document(name));
   }
-  if (!network_) network_ = document("cluster.yaml", network_document());
-  documents.emplace(network_->name, *network_);
-  rendered_ = documents;
-  for (auto& [name, made] : documents) rendered.documents.push_back(std::move(made));
-  changed_ = false;
-  return rendered;
+  documents.push_back(document(kNetworkFile, network_document()));
+  std::ranges::sort(documents, {}, &Document::name);
+  rendered_.documents = std::move(documents);
+}
+
+// In the place of the one of the same name.
+void Cluster::make_again(Document fresh) {
+  *std::ranges::lower_bound(rendered_.documents, fresh.name, {}, &Document::name) =
+      std::move(fresh);
+}
+
+const Rendered& Cluster::render() {
+  if (all_changed_) {
+    make_all();
+  } else {
+    for (const std::string& tenant : regrouped_) make_again(tenant_document(tenant));
+    if (network_changed_) make_again(document(kNetworkFile, network_document()));
+  }
+  regrouped_.clear();
+  changed_ = all_changed_ = customs_changed_ = network_changed_ = false;
+  return rendered_;
 }
 
 }  // namespace partywall::kubernetes

@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/policy/parse.h"
@@ -48,6 +49,7 @@ struct TenantState {
   int pods = 0;                        // of this node
   std::vector<std::string> addresses;  // theirs, sorted
   std::vector<HostPort> host_ports;
+  bool operator==(const TenantState&) const = default;
 };
 
 struct Rendered {
@@ -57,7 +59,8 @@ struct Rendered {
   std::optional<std::set<std::string>> peers;
 };
 
-// One thread.
+// Remembers what it rendered: what other nodes hold, which changes all the time, costs as much
+// as changes of it; all other changes make everything anew. One thread.
 class Cluster {
  public:
   explicit Cluster(ClusterOptions options);
@@ -75,7 +78,9 @@ class Cluster {
 
   // A Tenant or Tier that cannot be used stays what it was when it could; one that never could
   // is left out, and the pods that it claims belong to nobody, which is denied.
-  Rendered render();
+  const Rendered& render();
+  // What it said the last time.
+  const Rendered& rendered() const { return rendered_; }
 
   // What is the matter with Tenants and Tiers, by name: why one is not accepted, and what
   // others claim, too.
@@ -100,27 +105,28 @@ class Cluster {
     std::set<std::string> addresses;
     bool operator==(const Holding&) const = default;
   };
-  struct Made {  // a tenant's document, and what it was made of
-    Holding held;
-    uint64_t customs = 0;
-    Document document;
-  };
+  using States = std::map<std::string, TenantState>;
+  // Tenants whose selectors hold for a namespace and for some pods of it, the oldest first.
+  using Claimants = std::vector<std::pair<std::string, const policy::Tenant*>>;
 
   static bool take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
-  void forget(std::string_view kind);
+  void note_change(std::string_view kind, const std::string& key);
+  void retell(TenantNode& known, TenantNode fresh);
+  const std::string* owner_on_other_nodes(const std::string& address) const;
   std::vector<std::string> pod_ranges() const;
-  std::string claimed_by(const Pod& pod, Rendered& rendered) const;
-  const std::string& claimed_by(const std::string& space);
-  bool selects(const policy::Tenant& tenant, const Namespace& space,
-               const policy::Labels* pod_labels) const;
-  void judge_tenants(Rendered& rendered) const;
-  void place_pods(Rendered& rendered, std::map<std::string, Holding>& held) const;
-  void place_peers(const Rendered& rendered, std::map<std::string, Holding>& held) const;
-  void find_peers(Rendered& rendered) const;
-  Document document(std::string name, const nlohmann::json& content);
-  nlohmann::json tenant_document(const nlohmann::json& object, const Holding& held,
-                                 const Rendered& rendered) const;
+  const Claimants& claimants(const Namespace& space);
+  std::string claimed_by(const Pod& pod, States& states);
+  std::string claimed_by(const std::string& space);
+  void judge_tenants(States& states) const;
+  void place_pods(States& states);
+  void place_peers();
+  void find_peers();
+  const Document* known(std::string_view name) const;
+  Document document(std::string name, const nlohmann::json& content) const;
+  Document tenant_document(const std::string& tenant);
   nlohmann::json network_document();
+  void make_all();
+  void make_again(Document fresh);
 
   ClusterOptions options_;
   std::map<std::string, Namespace> namespaces_;
@@ -131,13 +137,20 @@ class Cluster {
   std::map<std::string, TenantNode> tenant_nodes_;
   std::optional<Node> node_;
   std::set<std::string> own_addresses_;
-  uint64_t customs_changed_ = 1;               // how often Tiers and Tenants have
-  std::map<std::string, std::string> spaces_;  // namespace -> who claims it; as it is asked
-  std::map<std::string, Made> made_;           // by tenant
-  std::map<std::string, Document> rendered_;   // by name: what did not change is kept
-  std::optional<Document> network_;            // nullopt: to be made anew
-  std::optional<std::map<std::string, std::set<std::string>>> conflicts_;  // the same
+
+  // What was made of them, up to the last change that is still to be rendered.
+  std::map<std::string, Claimants> claimants_;  // by namespace, as it is asked
+  // Who on other nodes says that it has an address: mostly one.
+  std::unordered_multimap<std::string, const TenantNode*> tellers_;
+  Rendered rendered_;
+  std::map<std::string, Holding> held_;  // by tenant
+  std::set<std::string> here_;           // addresses of pods of this node
+
   bool changed_ = true;
+  bool all_changed_ = true;          // all that was made is to be made anew,
+  bool customs_changed_ = true;      // documents of tenants that hold the same, too
+  bool network_changed_ = true;      // and the network's
+  std::set<std::string> regrouped_;  // tenants that hold something else on other nodes
 };
 
 }  // namespace partywall::kubernetes

@@ -142,7 +142,7 @@ void KubernetesSource::see_own_addresses() {
 // bring further tenants at any time: theirs are added. Those that do not matter any more stay,
 // until they are the larger part: a whole list is much for the API server.
 void KubernetesSource::follow_tenant_nodes() {
-  const std::optional<std::set<std::string>>& wanted = rendered_.peers;
+  const std::optional<std::set<std::string>>& wanted = cluster_.rendered().peers;
   auto reflector = reflectors_.find("TenantNode");
 
   if (reflector == reflectors_.end()) {
@@ -169,7 +169,7 @@ void KubernetesSource::take_change() {
     if (reflector->facts().lists == 0) return;
   see_own_addresses();
   if (!reflectors_.contains("TenantNode")) {
-    rendered_ = cluster_.render();
+    cluster_.render();
     follow_tenant_nodes();
     return;
   }
@@ -189,9 +189,9 @@ policy::ParsedPolicy KubernetesSource::read(
   std::vector<std::shared_ptr<const policy::ParsedFile>> files;
 
   was_read_ = true;
-  rendered_ = cluster_.render();
+  cluster_.render();
   follow_tenant_nodes();
-  for (const Document& document : rendered_.documents) files.push_back(document.file);
+  for (const Document& document : cluster_.rendered().documents) files.push_back(document.file);
 
   auto parsed = assembler_.assemble(files, infrastructure, managed_root);
 
@@ -207,7 +207,7 @@ policy::ParsedPolicy KubernetesSource::read(
 std::vector<source::PolicySource> KubernetesSource::sources() const {
   std::vector<source::PolicySource> all;
 
-  for (const Document& document : rendered_.documents)
+  for (const Document& document : cluster_.rendered().documents)
     all.push_back({document.name, document.text});
   return all;
 }
@@ -239,7 +239,7 @@ void KubernetesSource::report(const std::string& trouble) {
 
   trouble_ = trouble;
   if (!cluster_.node()) return;
-  for (const auto& [name, state] : rendered_.tenants)
+  for (const auto& [name, state] : cluster_.rendered().tenants)
     if (name == kInfrastructure || (state.accepted && state.pods > 0 && name != kUnassigned))
       wanted[name] = tenant_node(name, state);
   if (!publisher_)

@@ -92,7 +92,6 @@ class KubernetesSource {
   std::unique_ptr<ApiClient> client_;
   Cluster cluster_;
   policy::Assembler assembler_;
-  Rendered rendered_;
   bool was_read_ = false;
   std::string trouble_;
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;  // by kind
