@@ -427,11 +427,11 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
     tenants_[audit]++;
     labels.push_back({name, tenant.tier, audit});
   }
-  if (series_) series_->set_policy(labels);
   spdlog::log(level_of_change(cluster_ && is_running_),
               "{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
               why, applied->generation, labels.size(), applied->written.total(),
               applied->seconds * 1000);
+  if (series_) series_->set_policy(std::move(labels));
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace partywall::kernel {
@@ -42,6 +43,13 @@ Result<void> difference(const Map& from, const Map& to, Add add, Remove remove) 
     if (!done) return done;
   }
   return {};
+}
+
+template <typename Map>
+bool is_same(const Map& one, const Map& other) {
+  return std::ranges::equal(one, other, [](const auto& a, const auto& b) {
+    return a.first == b.first && std::memcmp(&a.second, &b.second, sizeof(a.second)) == 0;
+  });
 }
 
 abi::endpoint6_key key_of(uint32_t side, const Prefix& range) {
@@ -108,8 +116,8 @@ Result<Sides> Sides::open(std::string_view pin_root) {
   return sides;
 }
 
-// Removes everything that whoever came before left on a side.
-Result<void> Sides::erase(uint32_t side, PairTable& pairs) {
+// Removes everything that whoever came before left on a side, but for pairs.
+Result<void> Sides::erase(uint32_t side) {
   auto rows = tenants_.rows().subspan(size_t{side} * max_tenants_, max_tenants_);
 
   std::memset(rows.data(), 0, rows.size_bytes());
@@ -125,23 +133,15 @@ Result<void> Sides::erase(uint32_t side, PairTable& pairs) {
   for (const auto& [key, bits] : *pages)
     if (key.set >> PAIR_SIDE_SHIFT == side)
       if (auto removed = port_pages_.remove(key); !removed) return removed;
-  return pairs.clear();
+  return {};
 }
 
 Result<WriteCount> Sides::write(uint32_t side, ImagePtr image) {
   ImagePtr from = std::exchange(written_[side], nullptr);
   WriteCount count;
-  // Only while it is written: what is mapped counts as the agent's memory. Not by its pin,
-  // which may be gone.
-  auto slots = MappedArray<abi::pair_slot>::map(
-      Fd(fcntl(pair_slots_.get(), F_DUPFD_CLOEXEC, 0)), "pair_slots");
-
-  if (!slots) return std::move(slots.error());
-
-  PairTable pairs(slots->rows(), pairs_, side);
 
   if (!from) {
-    if (auto erased = erase(side, pairs); !erased) return std::move(erased.error());
+    if (auto erased = erase(side); !erased) return std::move(erased.error());
     pages_used_[side] = 0;
   }
   write_tenants(side, from.get(), *image, count);
@@ -149,7 +149,7 @@ Result<WriteCount> Sides::write(uint32_t side, ImagePtr image) {
     return std::move(done.error());
   if (auto done = write_port_pages(side, from.get(), *image, count); !done)
     return std::move(done.error());
-  if (auto done = write_pairs(pairs, from.get(), *image, count); !done)
+  if (auto done = write_pairs(side, from.get(), *image, count); !done)
     return std::move(done.error());
   written_[side] = std::move(image);
   return count;
@@ -197,8 +197,21 @@ Result<void> Sides::write_endpoints(uint32_t side, const Image* from, const Imag
       });
 }
 
-Result<void> Sides::write_pairs(PairTable& pairs, const Image* from, const Image& image,
+Result<void> Sides::write_pairs(uint32_t side, const Image* from, const Image& image,
                                 WriteCount& count) {
+  if (from && is_same(from->pairs, image.pairs)) return {};
+
+  // Only while it is written: what is mapped counts as the agent's memory. Not by its pin,
+  // which may be gone.
+  auto slots = MappedArray<abi::pair_slot>::map(
+      Fd(fcntl(pair_slots_.get(), F_DUPFD_CLOEXEC, 0)), "pair_slots");
+
+  if (!slots) return std::move(slots.error());
+
+  PairTable pairs(slots->rows(), pairs_, side);
+
+  if (!from)
+    if (auto cleared = pairs.clear(); !cleared) return cleared;
   return difference(
       from ? from->pairs : no_image().pairs, image.pairs,
       [&](const auto& entry) -> Result<void> {

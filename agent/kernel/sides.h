@@ -46,11 +46,11 @@ class Sides {
   size_t endpoints6() const;
 
  private:
-  Result<void> erase(uint32_t side, PairTable& pairs);
+  Result<void> erase(uint32_t side);
   Result<void> write_endpoints(uint32_t side, const policy::Image* from,
                                const policy::Image& image, WriteCount& count);
-  Result<void> write_pairs(PairTable& pairs, const policy::Image* from,
-                           const policy::Image& image, WriteCount& count);
+  Result<void> write_pairs(uint32_t side, const policy::Image* from, const policy::Image& image,
+                           WriteCount& count);
   Result<void> write_port_pages(uint32_t side, const policy::Image* from,
                                 const policy::Image& image, WriteCount& count);
   void write_tenants(uint32_t side, const policy::Image* from, const policy::Image& image,

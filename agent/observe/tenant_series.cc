@@ -130,9 +130,11 @@ Result<TenantSeries> TenantSeries::open(std::string_view pin_root) {
   return series;
 }
 
-void TenantSeries::set_policy(const std::vector<TenantLabels>& tenants) {
+void TenantSeries::set_policy(std::vector<TenantLabels> tenants) {
+  if (tenants == tenants_) return;
+  tenants_ = std::move(tenants);
   info_.clear();
-  for (const TenantLabels& tenant : tenants)
+  for (const TenantLabels& tenant : tenants_)
     append_line(info_[tenant.name], Metric::kTenantInfo, escaped(tenant.name),
                 fmt::format(",tier=\"{}\",mode=\"{}\"}} ", escaped(tenant.tier),
                             tenant.audit ? "audit" : "enforce"),

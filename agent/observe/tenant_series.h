@@ -28,6 +28,7 @@ struct TenantLabels {
   std::string name;
   std::string tier;
   bool audit = false;
+  bool operator==(const TenantLabels&) const = default;
 };
 
 // With 10,000 tenants a scrape is some ten thousand lines, so these families are written as
@@ -40,7 +41,7 @@ class TenantSeries {
   static Result<TenantSeries> open(std::string_view pin_root);
 
   // The tenants of the policy in force. Call it with each new generation.
-  void set_policy(const std::vector<TenantLabels>& tenants);
+  void set_policy(std::vector<TenantLabels> tenants);
 
   // All families of Metric::kTrafficBytes .. kTenantInfo in the text format, appended to
   // `page`. Fails when the map syscalls cannot be read; the page then has everything else.
@@ -81,7 +82,8 @@ class TenantSeries {
   MappedArray<const abi::tenant_counters> counters_;
   std::vector<Cell> cells_;
   std::array<size_t, kTenantFamilies> lengths_{};  // of the families, in the last page
-  // kTenantInfo by name: it changes with the policy only.
+  std::vector<TenantLabels> tenants_;
+  // kTenantInfo by name, made of them.
   std::map<std::string, std::string, std::less<>> info_;
 };
 

@@ -56,7 +56,7 @@ bool is_nobodys(const Prefix& range, Notes& notes, const YamlNode& node,
     notes.add(node, path,
               fmt::format("{} overlaps {}, which no tenant can own: write ranges outside of it",
                           to_string(range), to_string(*nobodys)));
-  return nobodys;
+  return nobodys != nullptr;
 }
 
 bool is_label(std::string_view name) {
@@ -406,6 +406,40 @@ ParsedFile parse_file(std::string_view name, std::string_view text) {
     return std::pair(problem.at.line, problem.at.column);
   });
   return file;
+}
+
+std::optional<ParsedFile> with_addresses(const ParsedFile& file,
+                                         const std::set<std::string>& addresses) {
+  constexpr size_t kMost = 100'000;  // far below the limits of a text
+  constexpr int kBetween = 3;        // two quotes and a comma
+
+  if (!file.problems.empty() || file.documents.size() != 1 || addresses.size() > kMost)
+    return std::nullopt;
+
+  const auto* before = std::get_if<Tenant>(&file.documents.front());
+  const std::vector<EntryPlace>& there = file.places.front().addresses;
+
+  if (!before || there.empty() || addresses.empty()) return std::nullopt;
+
+  auto first = std::ranges::find(there, there.back().member, &EntryPlace::member);
+  EntryPlace place = *first;
+  ParsedFile fresh = file;
+  auto& tenant = std::get<Tenant>(fresh.documents.front());
+  std::vector<EntryPlace>& places = fresh.places.front().addresses;
+
+  if (place.entry != 0) return std::nullopt;
+  places.resize(static_cast<size_t>(first - there.begin()));
+  tenant.addresses.resize(places.size());
+  for (const std::string& text : addresses) {
+    auto range = parse_prefix(text);
+
+    if (!range || nobodys_range(*range)) return std::nullopt;
+    tenant.addresses.push_back(*range);
+    places.push_back(place);
+    place.column += static_cast<int>(text.size()) + kBetween;
+    place.entry++;
+  }
+  return fresh;
 }
 
 ParsedInfrastructure parse_infrastructure(std::string_view name, std::string_view text) {

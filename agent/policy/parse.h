@@ -4,6 +4,8 @@
 #define PARTYWALL_AGENT_POLICY_PARSE_H
 
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -54,6 +56,12 @@ struct ParsedFile {
 // 10,000 nodes. A file's first 1,000 problems are kept, and as many keys that are written
 // twice.
 ParsedFile parse_file(std::string_view name, std::string_view text);
+
+// What parse_file() says of `file`'s text when the addresses of its only tenant's last member
+// that has some are others: a list in one line, each in quotes, commas between and no spaces.
+// nullopt when that is not for sure; the text is to be parsed then.
+std::optional<ParsedFile> with_addresses(const ParsedFile& file,
+                                         const std::set<std::string>& addresses);
 
 // The entries of the infrastructure lane, from the `infrastructure` list of the agent's
 // configuration file.

@@ -63,7 +63,12 @@ class Crowd {
   std::string one(const char* what, uint32_t count) {
     return what + std::to_string(dice_.below(count));
   }
-  std::string address() { return "10.1.0." + std::to_string(dice_.below(12) + 1); }
+  std::string address() {
+    static const char* const kStrange[] = {"127.0.0.1", "10.1.0.0/28", "x\"], y", "fd00::1"};
+
+    return dice_.below(30) ? "10.1.0." + std::to_string(dice_.below(12) + 1)
+                           : dice_.one_of(kStrange);
+  }
   Json addresses() {
     Json list = Json::array();
 
@@ -140,6 +145,8 @@ class Crowd {
         {"tier", one("tier-", 2)},
         {"members", {member}},
         {"network", {{"egress", {{{"to", {{{"tenant", other_tenant(name)}}}}}}}}}};
+    if (dice_.below(4) == 0)
+      object["spec"]["members"].push_back({{"addresses", {"10.9.0.0/24", "10.9.1.0/24"}}});
     if (dice_.below(6) == 0)
       object["spec"]["network"]["ingress"] = {{{"from", {{{"tenant", other_tenant(name)}}}}}};
     return object;
@@ -163,12 +170,36 @@ class Crowd {
   std::map<std::pair<std::string, std::string>, Told> objects_;
 };
 
+// What a file says, with all positions that are not the same by themselves.
+std::string words_of(const policy::ParsedFile& file) {
+  std::string words = file.name;
+
+  for (const policy::Problem& problem : file.problems) words += "; " + to_string(problem);
+  for (size_t i = 0; i < file.documents.size(); i++) {
+    const auto* tenant = std::get_if<policy::Tenant>(&file.documents[i]);
+
+    if (!tenant) continue;
+    words += fmt::format("; {} {} {}", tenant->name, tenant->tier, tenant->at.line);
+    for (const policy::Prefix& range : tenant->addresses) words += " " + to_string(range);
+    for (const auto& cgroup : tenant->cgroups) words += " " + to_string(cgroup);
+    for (const auto* places : {&file.places[i].cgroups, &file.places[i].addresses})
+      for (const policy::EntryPlace& one : *places)
+        words += fmt::format(" {}:{}:{}:{}", one.line, one.column, one.member, one.entry);
+    for (const auto* rules : {&tenant->ingress, &tenant->egress})
+      for (const policy::Rule& rule : rules->value_or(std::vector<policy::Rule>()))
+        for (const policy::PeerSelector& peer : rule.peers)
+          words += fmt::format(" {} {}:{}", peer.tenant, peer.at.line, peer.at.column);
+  }
+  return words;
+}
+
 std::map<std::string, std::string> texts(const Rendered& rendered) {
   std::map<std::string, std::string> all;
 
   for (const Document& document : rendered.documents) {
     EXPECT_TRUE(all.empty() || all.rbegin()->first < document.name) << "not in order";
-    EXPECT_EQ(document.name, document.file->name);
+    EXPECT_EQ(words_of(policy::parse_file(document.name, *document.text)),
+              words_of(*document.file));
     all[document.name] = *document.text;
   }
   return all;

@@ -15,6 +15,10 @@ using Json = nlohmann::json;
 constexpr const char* kApiVersion = "partywall.dev/v1alpha1";
 constexpr const char* kBuiltInTier = "kubernetes-built-in";
 constexpr const char* kNetworkFile = "cluster.yaml";
+// In the text of a tenant's document: what stands before the list of a member's addresses. No
+// text of somebody else has a line break in it.
+constexpr std::string_view kAddressList = "\n    \"addresses\": ";
+constexpr int kInOneLine = -1;
 
 const Json& at(const Json& object, std::initializer_list<const char*> path) {
   static const Json kNothing;
@@ -78,6 +82,10 @@ const policy::Tenant* tenant_of(const policy::ParsedFile& file) {
 Json as_document(const Json& object, const char* kind) {
   return named(kind, text(at(object, {"metadata", "name"})),
                at(object, {"spec"}).is_object() ? at(object, {"spec"}) : Json::object());
+}
+
+std::string text_of(const Json& content, int indent = 1) {
+  return content.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string tenant_file(const std::string& tenant) { return "tenant-" + tenant + ".yaml"; }
@@ -204,6 +212,7 @@ void Cluster::gone(std::string_view kind, const std::string& key) {
 // What was made of such an object is to be made again. TenantNodes: retell().
 void Cluster::note_change(std::string_view kind, const std::string& key) {
   changed_ = true;
+  if (kind == "Node") own_version_++;
   if (kind != "Pod") network_changed_ = true;
   if (kind == "Namespace") claimants_.erase(key);
   if (kind == "Tenant") claimants_.clear();
@@ -449,16 +458,32 @@ const Document* Cluster::known(std::string_view name) const {
   return found != rendered_.documents.end() && found->name == name ? &*found : nullptr;
 }
 
-Document Cluster::document(std::string name, const Json& content) const {
-  std::string fresh = content.dump(1, ' ', false, Json::error_handler_t::replace);
+Document Cluster::document(std::string name, std::string text) const {
   const Document* before = known(name);
 
-  if (before && *before->text == fresh) return *before;
+  if (before && *before->text == text) return *before;
 
-  auto shared = std::make_shared<const std::string>(std::move(fresh));
+  auto shared = std::make_shared<const std::string>(std::move(text));
   auto file = std::make_shared<const policy::ParsedFile>(policy::parse_file(name, *shared));
 
   return {std::move(name), std::move(shared), std::move(file)};
+}
+
+// When nothing but its addresses has changed. nullopt: it has to be made anew.
+std::optional<Document> Cluster::with_addresses(const Document& before,
+                                                const std::set<std::string>& addresses) {
+  auto file = policy::with_addresses(*before.file, addresses);
+  // A Tenant's own lists go over several lines.
+  size_t list = before.text->rfind(std::string(kAddressList) + "[\"");
+
+  if (!file || list == std::string::npos) return std::nullopt;
+  list += kAddressList.size();
+
+  std::string text = *before.text;
+
+  text.replace(list, text.find(']', list) + 1 - list, text_of(addresses, kInOneLine));
+  return Document{before.name, std::make_shared<const std::string>(std::move(text)),
+                  std::make_shared<const policy::ParsedFile>(std::move(*file))};
 }
 
 Document Cluster::tenant_document(const std::string& tenant) {
@@ -473,7 +498,7 @@ Document Cluster::tenant_document(const std::string& tenant) {
   for (const Json& member : at(spec, {"members"}))
     if (!member.contains("namespaces")) members.push_back(member);
   for (const std::string& cgroup : held.cgroups) members.push_back({{"cgroup", cgroup}});
-  if (!held.addresses.empty()) members.push_back({{"addresses", held.addresses}});
+  if (!held.addresses.empty()) members.push_back({{"addresses", nullptr}});
   spec["members"] = std::move(members);
   // Who is named and is not there may come later: until then the name means nobody.
   for (auto [list, peers] : {std::pair{"ingress", "from"}, {"egress", "to"}}) {
@@ -491,7 +516,13 @@ Document Cluster::tenant_document(const std::string& tenant) {
       rule[peers] = std::move(kept);
     }
   }
-  return this->document(tenant_file(tenant), document);
+
+  std::string text = text_of(document);
+
+  if (!held.addresses.empty())
+    text.replace(text.rfind(kAddressList) + kAddressList.size(), std::size("null") - 1,
+                 text_of(held.addresses, kInOneLine));
+  return this->document(tenant_file(tenant), std::move(text));
 }
 
 void Cluster::put_own_addresses(std::set<std::string> addresses) {
@@ -553,18 +584,20 @@ void Cluster::make_all() {
   std::map<std::string, Holding> before = std::exchange(held_, {});
   std::vector<Document> documents;
 
+  own_version_++;
   judge_tenants(states);
   place_pods(states);
   rendered_.tenants = std::move(states);
   place_peers();
   find_peers();
 
-  documents.push_back(
-      document(tier_file(kBuiltInTier),
-               named("Tier", kBuiltInTier,
-                     {{"network", {{"world", {{"egress", "allow"}, {"ingress", "allow"}}}}}})));
+  documents.push_back(document(
+      tier_file(kBuiltInTier),
+      text_of(named("Tier", kBuiltInTier,
+                    {{"network", {{"world", {{"egress", "allow"}, {"ingress", "allow"}}}}}}))));
   for (const auto& [name, custom] : tiers_)
-    if (!custom.good.is_null()) documents.push_back(document(tier_file(name), custom.good));
+    if (!custom.good.is_null())
+      documents.push_back(document(tier_file(name), text_of(custom.good)));
   for (const auto& [name, state] : rendered_.tenants) {
     if (!state.accepted) continue;
 
@@ -574,7 +607,7 @@ void Cluster::make_all() {
 
     documents.push_back(there ? *there : tenant_document(name));
   }
-  documents.push_back(document(kNetworkFile, network_document()));
+  documents.push_back(document(kNetworkFile, text_of(network_document())));
   std::ranges::sort(documents, {}, &Document::name);
   rendered_.documents = std::move(documents);
 }
@@ -589,8 +622,12 @@ const Rendered& Cluster::render() {
   if (all_changed_) {
     make_all();
   } else {
-    for (const std::string& tenant : regrouped_) make_again(tenant_document(tenant));
-    if (network_changed_) make_again(document(kNetworkFile, network_document()));
+    for (const std::string& tenant : regrouped_) {
+      auto same_but_for = with_addresses(*known(tenant_file(tenant)), held_[tenant].addresses);
+
+      make_again(same_but_for ? std::move(*same_but_for) : tenant_document(tenant));
+    }
+    if (network_changed_) make_again(document(kNetworkFile, text_of(network_document())));
   }
   regrouped_.clear();
   changed_ = all_changed_ = customs_changed_ = network_changed_ = false;

@@ -81,6 +81,8 @@ class Cluster {
   const Rendered& render();
   // What it said the last time.
   const Rendered& rendered() const { return rendered_; }
+  // Is another number when rendered().tenants or node() may say something else.
+  uint64_t own_version() const { return own_version_; }
 
   // What is the matter with Tenants and Tiers, by name: why one is not accepted, and what
   // others claim, too.
@@ -122,7 +124,9 @@ class Cluster {
   void place_peers();
   void find_peers();
   const Document* known(std::string_view name) const;
-  Document document(std::string name, const nlohmann::json& content) const;
+  Document document(std::string name, std::string text) const;
+  static std::optional<Document> with_addresses(const Document& before,
+                                                const std::set<std::string>& addresses);
   Document tenant_document(const std::string& tenant);
   nlohmann::json network_document();
   void make_all();
@@ -146,6 +150,7 @@ class Cluster {
   std::map<std::string, Holding> held_;  // by tenant
   std::set<std::string> here_;           // addresses of pods of this node
 
+  uint64_t own_version_ = 0;
   bool changed_ = true;
   bool all_changed_ = true;          // all that was made is to be made anew,
   bool customs_changed_ = true;      // documents of tenants that hold the same, too

@@ -236,9 +236,12 @@ Json KubernetesSource::tenant_node(const std::string& tenant, const TenantState&
 
 void KubernetesSource::report(const std::string& trouble) {
   std::map<std::string, Json> wanted;
+  std::pair reported(trouble, cluster_.own_version());
 
   trouble_ = trouble;
-  if (!cluster_.node()) return;
+  // Most of what changes does so on other nodes, and says nothing of this one.
+  if (!cluster_.node() || reported == reported_) return;
+  reported_ = std::move(reported);
   for (const auto& [name, state] : cluster_.rendered().tenants)
     if (name == kInfrastructure || (state.accepted && state.pods > 0 && name != kUnassigned))
       wanted[name] = tenant_node(name, state);

@@ -94,6 +94,8 @@ class KubernetesSource {
   policy::Assembler assembler_;
   bool was_read_ = false;
   std::string trouble_;
+  std::optional<std::pair<std::string, uint64_t>>
+      reported_;  // trouble_, Cluster::own_version()
   std::map<std::string, std::unique_ptr<Reflector>> reflectors_;  // by kind
   std::optional<std::set<std::string>> followed_;  // whose TenantNodes; nullopt = everybody's
   std::unique_ptr<Timer> soon_;
