@@ -58,8 +58,8 @@ struct ParsedFile {
 ParsedFile parse_file(std::string_view name, std::string_view text);
 
 // What parse_file() says of `file`'s text when the addresses of its only tenant's last member
-// that has some are others: a list in one line, each in quotes, commas between and no spaces.
-// nullopt when that is not for sure; the text is to be parsed then.
+// that has some are others: a list at the end of a line, each in quotes, commas between and no
+// spaces. nullopt when that is not for sure; the text is to be parsed then.
 std::optional<ParsedFile> with_addresses(const ParsedFile& file,
                                          const std::set<std::string>& addresses);
 

@@ -479,9 +479,12 @@ std::optional<Document> Cluster::with_addresses(const Document& before,
   if (!file || list == std::string::npos) return std::nullopt;
   list += kAddressList.size();
 
-  std::string text = *before.text;
+  std::string text = before.text->substr(0, list) + '[';
 
-  text.replace(list, text.find(']', list) + 1 - list, text_of(addresses, kInOneLine));
+  // As text_of() writes them: no address needs an escape.
+  for (const std::string& address : addresses) ((text += '"') += address) += "\",";
+  text.back() = ']';
+  text.append(*before.text, before.text->find(']', list) + 1);
   return Document{before.name, std::make_shared<const std::string>(std::move(text)),
                   std::make_shared<const policy::ParsedFile>(std::move(*file))};
 }

@@ -21,11 +21,11 @@ constexpr const char* kLease = "partywall-aggregator";
 constexpr const char* kTenantLabel = "partywall.dev/tenant";
 // Changes that come together are one: a pod's address with its node's, a list's objects.
 constexpr std::chrono::milliseconds kSettle(5);
-// Those of other nodes never pause on a large cluster, and may wait for one another: twenty
+// Those of other nodes never pause on a large cluster, and may wait for one another: forty
 // times as long as it took to make a policy of the last ones.
 constexpr std::chrono::milliseconds kSettlePeers(50);
 constexpr std::chrono::milliseconds kSettlePeersMost(300);
-constexpr int kSettleRest = 20;
+constexpr int kSettleRest = 40;
 constexpr std::chrono::milliseconds kStatusEvery(2'000);
 constexpr int kStatusRest = 50;  // times as long as the last time took
 constexpr size_t kSparePeers = 16;
