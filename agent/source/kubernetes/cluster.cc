@@ -610,7 +610,8 @@ void Cluster::make_all() {
 
     documents.push_back(there ? *there : tenant_document(name));
   }
-  documents.push_back(document(kNetworkFile, text_of(network_document())));
+  documents.push_back(network_changed_ ? document(kNetworkFile, text_of(network_document()))
+                                       : *known(kNetworkFile));
   std::ranges::sort(documents, {}, &Document::name);
   rendered_.documents = std::move(documents);
 }
