@@ -225,7 +225,8 @@ Result<void> Agent::open_cluster() {
   if (!options_.space.empty()) cluster.infrastructure_namespaces.insert(options_.space);
 
   auto source = kubernetes::KubernetesSource::open(
-      *loop_, {std::move(*access), std::move(cluster), options_.space}, [this] {
+      *loop_, {std::move(*access), std::move(cluster), options_.space, last_good_.texts()},
+      [this] {
         cluster_changed_ = true;
         if (is_running_)
           reload("the cluster changed");

@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <unordered_set>
 #include <utility>
@@ -129,6 +131,19 @@ Result<void> LastGood::save(const std::vector<source::PolicySource>& files,
   beside_ = std::exchange(saved_, files);
   has_saved_ = true;
   return {};
+}
+
+std::vector<std::string> LastGood::texts() const {
+  std::vector<std::string> all;
+  std::error_code error;
+
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    std::ifstream file(entry.path(), std::ios::binary);
+
+    if (file && !entry.path().filename().string().starts_with("."))
+      all.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+  return all;
 }
 
 }  // namespace partywall

@@ -25,6 +25,9 @@ class LastGood {
                     const std::string& config_text);
 
   const std::string& folder() const { return folder_; }
+  // The texts of the copies that are there, whoever made them; those that cannot be read are
+  // left out.
+  std::vector<std::string> texts() const;
 
  private:
   Result<void> bring_up(const std::string& fresh,

@@ -35,7 +35,8 @@ class Crowd {
 
     Told& told = objects_[{kind, key}];
 
-    if (dice_.below(4) == 0 && kind != "Node") {
+    // Of a Tier that is gone counts what tenants are of it then.
+    if (dice_.below(4) == 0 && kind != "Node" && kind != "Tier") {
       objects_.erase({kind, key});
       cluster.gone(kind, key);
       return;

@@ -35,6 +35,16 @@ class ClusterTest : public testing::Test {
     space("kube-system", "{}");
   }
 
+  static ClusterOptions options() {
+    return {.node = "n1",
+            .cgroup_root = "/kubepods",
+            .pod_ranges = {"10.1.0.0/16"},
+            .service_ranges = {"10.96.0.0/16"},
+            .infrastructure_namespaces = {"kube-system"},
+            .offers = {"53/UDP"},
+            .reaches = {},
+            .lane = {{{}, "api", "other/kubernetes"}}};
+  }
   void put(const char* kind, const char* text) { cluster_.put(kind, read(text)); }
   void tenant(const std::string& name, int age, const char* spec, int generation = 1) {
     cluster_.put("Tenant",
@@ -123,14 +133,7 @@ class ClusterTest : public testing::Test {
 
   std::string root_ = "/kubepods";
   Rendered rendered_;
-  Cluster cluster_{{.node = "n1",
-                    .cgroup_root = "/kubepods",
-                    .pod_ranges = {"10.1.0.0/16"},
-                    .service_ranges = {"10.96.0.0/16"},
-                    .infrastructure_namespaces = {"kube-system"},
-                    .offers = {"53/UDP"},
-                    .reaches = {},
-                    .lane = {{{}, "api", "other/kubernetes"}}}};
+  Cluster cluster_{options()};
 };
 
 TEST_F(ClusterTest, APodIsItsNamespacesTenants) {
@@ -245,6 +248,58 @@ TEST_F(ClusterTest, BuiltInNamesAreTaken) {
   tenant("unassigned", 0, R"({"tier": "gold"})");
   policy();
   EXPECT_THAT(cluster_.refused("Tenant")["unassigned"], HasSubstr("is built in"));
+}
+
+TEST_F(ClusterTest, ATierThatIsGoneStaysWhileTenantsAreOfIt) {
+  pod("shop", "a", "10.1.1.2");
+  policy();
+  cluster_.gone("Tier", "gold");
+  EXPECT_THAT(addresses("acme"), ElementsAre("10.1.1.2/32"));
+  EXPECT_TRUE(policy().tiers.contains("gold"));
+  EXPECT_THAT(cluster_.refused("Tenant")["acme"], HasSubstr("tier gold is gone"));
+  EXPECT_FALSE(cluster_.refused("Tier").contains("gold"));
+  // Nobody's any more, it is forgotten: who comes later does not get it.
+  cluster_.gone("Tenant", "acme");
+  cluster_.gone("Tenant", "beta");
+  EXPECT_FALSE(policy().tiers.contains("gold"));
+  tenant("acme", 1, R"({"tier": "gold"})", 2);
+  policy();
+  EXPECT_FALSE(rendered_.tenants.at("acme").accepted);
+  put("Tier", R"({"metadata": {"name": "gold"}, "spec": {}})");
+  policy();
+  EXPECT_TRUE(rendered_.tenants.at("acme").accepted);
+  EXPECT_EQ("", cluster_.refused("Tenant")["acme"]);
+}
+
+// A Tenant became bad, and a Tier went away, while no agent ran.
+TEST_F(ClusterTest, WhatAnEarlierAgentCouldUseStays) {
+  pod("shop", "a", "10.1.1.2");
+  policy();
+
+  std::vector<std::string> last{"no document",
+                                R"({"kind": "Tenant", "metadata": {"name": "x"}})"};
+
+  for (const Document& document : rendered_.documents) last.push_back(*document.text);
+
+  auto succeed = [&](const std::vector<std::string>& documents) {
+    cluster_ = Cluster(options());
+    cluster_.remember(documents);
+    space("shop", R"({"tenant": "acme"})");
+    tenant("acme", 1, R"({"tier": "gold", "members": [{"cgroup": "nonsense"}]})", 2);
+    pod("shop", "a", "10.1.1.2");
+  };
+
+  succeed({});
+  EXPECT_THAT(addresses("acme"), ElementsAre("no such tenant")) << "control";
+  succeed(last);
+  EXPECT_THAT(addresses("acme"), ElementsAre("10.1.1.2/32"));
+  EXPECT_THAT(cluster_.refused("Tenant")["acme"], HasSubstr("cgroup"));
+  EXPECT_FALSE(rendered_.tenants.contains("beta")) << "it is gone";
+  EXPECT_TRUE(policy().tiers.contains("gold"));
+  // What comes later does not get what was there before.
+  tenant("beta", 2, R"({"tier": "gold", "members": [{"cgroup": "nonsense"}]})");
+  policy();
+  EXPECT_FALSE(rendered_.tenants.at("beta").accepted);
 }
 
 TEST_F(ClusterTest, OnlyThoseThatOurTenantsNameMatter) {

@@ -15,6 +15,8 @@ using Json = nlohmann::json;
 constexpr const char* kApiVersion = "partywall.dev/v1alpha1";
 constexpr const char* kBuiltInTier = "kubernetes-built-in";
 constexpr const char* kNetworkFile = "cluster.yaml";
+// Of a rendered Tenant: the spec that it was made of.
+constexpr const char* kSpecAnnotation = "partywall.dev/spec";
 // In the text of a tenant's document: what stands before the list of a member's addresses. No
 // text of somebody else has a line break in it.
 constexpr std::string_view kAddressList = "\n    \"addresses\": ";
@@ -125,6 +127,44 @@ void add_named(const Json& spec, std::set<std::string>& named) {
 
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {}
 
+void Cluster::remember(const std::vector<std::string>& documents) {
+  for (const std::string& one : documents) {
+    Json document = Json::parse(one, nullptr, false);
+    std::string kind = text(at(document, {"kind"}));
+    std::string name = text(at(document, {"metadata", "name"}));
+    Json spec = Json::parse(text(at(document, {"metadata", "annotations", kSpecAnnotation})),
+                            nullptr, false);
+
+    if (kind == "Tenant" && spec.is_object())
+      remembered_tenants_[name] = named("Tenant", name, std::move(spec));
+    if (kind == "Tier" && name != kBuiltInTier)
+      remembered_tiers_[name] = as_document(document, "Tier");
+  }
+}
+
+// What a Tier says, or said when it could be used; nullptr: it never could, or there is none.
+const Json* Cluster::usable_tier(const std::string& name) const {
+  if (auto tier = tiers_.find(name); tier != tiers_.end() && !tier->second.good.is_null())
+    return &tier->second.good;
+
+  auto remembered = remembered_tiers_.find(name);
+
+  return remembered == remembered_tiers_.end() ? nullptr : &remembered->second;
+}
+
+// Remembered ones of which no tenant is, or which are there again.
+void Cluster::forget_tiers() {
+  std::set<std::string> used;
+
+  for (const auto& [name, custom] : tenants_)
+    used.insert(text(at(custom.good, {"spec", "tier"})));
+  std::erase_if(remembered_tiers_, [&](const auto& one) {
+    auto tier = tiers_.find(one.first);
+
+    return !used.contains(one.first) || (tier != tiers_.end() && !tier->second.good.is_null());
+  });
+}
+
 // Whether it says something new. Status and labels are no part of it.
 bool Cluster::take_custom(Custom& custom, const Json& object, std::string_view kind) {
   Json document = as_document(object, kind == "Tier" ? "Tier" : "Tenant");
@@ -143,9 +183,17 @@ bool Cluster::take_custom(Custom& custom, const Json& object, std::string_view k
   if ((kind == "Tenant" && is_built_in(name)) || (kind == "Tier" && name == kBuiltInTier))
     custom.parsed.problems.push_back(
         {{name, 0, 0}, "metadata.name", "is built in: give it another name"});
-  if (!custom.parsed.problems.empty()) return true;
-  custom.good = std::move(document);
-  custom.good_parsed = custom.parsed;
+  if (custom.parsed.problems.empty()) {
+    custom.good = std::move(document);
+    custom.good_parsed = custom.parsed;
+  } else if (auto before = remembered_tenants_.find(name);
+             custom.good.is_null() && kind == "Tenant" && before != remembered_tenants_.end()) {
+    auto parsed = policy::parse_file(name, before->second.dump());
+
+    if (!parsed.problems.empty()) return true;
+    custom.good = before->second;
+    custom.good_parsed = std::move(parsed);
+  }
   return true;
 }
 
@@ -204,7 +252,10 @@ void Cluster::gone(std::string_view kind, const std::string& key) {
   if (kind == "Pod") erased = pods_.erase(key);
   if (kind == "Namespace") erased = namespaces_.erase(key);
   if (kind == "Service") erased = services_.erase(key);
-  if (kind == "Tier") erased = tiers_.erase(key);
+  if (kind == "Tier") {
+    if (const Json* last = usable_tier(key)) remembered_tiers_[key] = *last;
+    erased = tiers_.erase(key);
+  }
   if (kind == "Tenant") erased = tenants_.erase(key);
   if (erased) note_change(kind, key);
 }
@@ -378,11 +429,13 @@ void Cluster::judge_tenants(States& states) const {
     if (!state.accepted) continue;
 
     std::string tier = text(at(custom.good, {"spec", "tier"}));
-    auto found = tiers_.find(tier);
 
-    if (found == tiers_.end() || found->second.good.is_null()) {
+    if (!usable_tier(tier)) {
       state.accepted = false;
       state.message = "spec.tier: there is no usable tier " + tier;
+    } else if (!tiers_.contains(tier) && state.message.empty()) {
+      state.message = "spec.tier: tier " + tier +
+                      " is gone; until it is there again, what it said last holds";
     }
   }
   states[kUnassigned].accepted = true;
@@ -498,6 +551,9 @@ Document Cluster::tenant_document(const std::string& tenant) {
   Json& spec = document["spec"];
   Json members = Json::array();
 
+  if (!is_built_in(tenant))
+    document["metadata"]["annotations"] = {
+        {kSpecAnnotation, spec.dump(-1, ' ', false, Json::error_handler_t::replace)}};
   for (const Json& member : at(spec, {"members"}))
     if (!member.contains("namespaces")) members.push_back(member);
   for (const std::string& cgroup : held.cgroups) members.push_back({{"cgroup", cgroup}});
@@ -588,6 +644,8 @@ void Cluster::make_all() {
   std::vector<Document> documents;
 
   own_version_++;
+  forget_tiers();
+  remembered_tenants_.clear();
   judge_tenants(states);
   place_pods(states);
   rendered_.tenants = std::move(states);
@@ -601,6 +659,8 @@ void Cluster::make_all() {
   for (const auto& [name, custom] : tiers_)
     if (!custom.good.is_null())
       documents.push_back(document(tier_file(name), text_of(custom.good)));
+  for (const auto& [name, last] : remembered_tiers_)
+    documents.push_back(document(tier_file(name), text_of(last)));
   for (const auto& [name, state] : rendered_.tenants) {
     if (!state.accepted) continue;
 

@@ -73,11 +73,16 @@ class Cluster {
   // The addresses of this machine's interfaces, which are the node's beside those of the Node.
   void put_own_addresses(std::set<std::string> addresses);
 
+  // What an earlier agent rendered last, before anything is put: a Tenant or Tier that cannot
+  // be used when it comes stays what it was then.
+  void remember(const std::vector<std::string>& documents);
+
   // Whether render() would say something else than the last time.
   bool changed() const { return changed_; }
 
-  // A Tenant or Tier that cannot be used stays what it was when it could; one that never could
-  // is left out, and the pods that it claims belong to nobody, which is denied.
+  // A Tenant or Tier that cannot be used stays what it was when it could, and so does a Tier
+  // that is gone while tenants are of it. A Tenant that never could be used is left out, and
+  // the pods that it claims belong to nobody, which is denied.
   const Rendered& render();
   // What it said the last time.
   const Rendered& rendered() const { return rendered_; }
@@ -111,7 +116,9 @@ class Cluster {
   // Tenants whose selectors hold for a namespace and for some pods of it, the oldest first.
   using Claimants = std::vector<std::pair<std::string, const policy::Tenant*>>;
 
-  static bool take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
+  bool take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
+  const nlohmann::json* usable_tier(const std::string& name) const;
+  void forget_tiers();
   void note_change(std::string_view kind, const std::string& key);
   void retell(TenantNode& known, TenantNode fresh);
   const std::string* owner_on_other_nodes(const std::string& address) const;
@@ -138,6 +145,10 @@ class Cluster {
   std::map<std::string, ServiceFacts> services_;
   std::map<std::string, Custom> tiers_;
   std::map<std::string, Custom> tenants_;
+  // As they were when they could be used: of an earlier agent, until all have come; and Tiers
+  // that are gone, or cannot be used, as long as tenants are of them.
+  std::map<std::string, nlohmann::json> remembered_tenants_;
+  std::map<std::string, nlohmann::json> remembered_tiers_;
   std::map<std::string, TenantNode> tenant_nodes_;
   std::optional<Node> node_;
   std::set<std::string> own_addresses_;

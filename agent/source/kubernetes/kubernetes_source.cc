@@ -56,7 +56,10 @@ KubernetesSource::KubernetesSource(SourceOptions options, std::function<void()> 
       changed_(std::move(changed)),
       cluster_(options_.cluster),
       peers_delay_(kSettlePeers),
-      statuses_pause_(kStatusEvery) {}
+      statuses_pause_(kStatusEvery) {
+  cluster_.remember(options_.last_good);
+  options_.last_good.clear();
+}
 
 Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(
     observe::Loop& loop, SourceOptions options, std::function<void()> changed) {

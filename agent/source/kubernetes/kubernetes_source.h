@@ -29,7 +29,8 @@ namespace partywall::kubernetes {
 struct SourceOptions {
   ApiAccess access;
   ClusterOptions cluster;
-  std::string space;  // of the release; "" = no Lease, no statuses
+  std::string space;                   // of the release; "" = no Lease, no statuses
+  std::vector<std::string> last_good;  // the documents that an earlier agent had in force last
 };
 
 // One thread, which is the loop's.
