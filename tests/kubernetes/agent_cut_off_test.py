@@ -51,6 +51,25 @@ class CutOffTest(unittest.TestCase):
     def stale(self):
         return self.agent.metric("partywall_kubernetes_stale") == 1
 
+    def test_a_tier_deleted_in_use(self):
+        def gone(tenant):
+            conditions = self.server.must(self.server.get(f"{GROUP}/tenants/{tenant}")).get("status", {}).get("conditions", [])
+            return [one["message"] for one in conditions if one["type"] == "Accepted" and "is gone" in one["message"]]
+
+        self.places["b"].serve(servers.tcp_echo, self.places["b"].v4, 8080)
+        wait_until(lambda: self.reaches("a"), 30, "both sides' rules let it pass")
+        tier = next(yaml.safe_load_all(OBJECTS))
+        self.server.must(self.server.delete(f"{GROUP}/tiers/{tier['metadata']['name']}"))
+        wait_until(lambda: gone("acme") and gone("partner"), 30, "their statuses say that it is gone")
+        self.expect_what_was_in_force()
+        self.agent.kill()
+        self.agent.start(timeout=60)
+        wait_until(lambda: self.agent.metric("partywall_kubernetes_synced") == 1, 30, "the next agent knows the cluster")
+        self.expect_what_was_in_force()
+        self.server.add_policy([tier])
+        wait_until(lambda: not gone("acme") and not gone("partner"), 30, "it is there again")
+        self.expect_what_was_in_force()
+
     def test_without_its_api_server(self):
         self.places["b"].serve(servers.tcp_echo, self.places["b"].v4, 8080)
         wait_until(lambda: self.reaches("a"), 30, "both sides' rules let it pass")
