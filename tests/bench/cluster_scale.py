@@ -186,13 +186,14 @@ class Meter:
 
 
 def settled(agents, seconds=120):
-    """Waits until agents have said all that they have to say: no request for two seconds but those that never end."""
+    """Waits until agents have said and heard all that there is: for two seconds no request but those that never end, and no
+    list that still comes."""
     end = time.monotonic() + seconds
     before, since = None, time.monotonic()
     while time.monotonic() - since < 2:
-        now = [agent.metrics()["requests_total"] for agent in agents]
-        # The Lease is renewed every few seconds.
-        if before is None or any(new > old + 1 for new, old in zip(now, before)):
+        now = [(agent.metrics()["requests_total"], agent.bytes_received()) for agent in agents]
+        # The Lease is renewed every few seconds, and statuses are heard of.
+        if before is None or any(new > old + most for pair in zip(now, before) for new, old, most in zip(*pair, (1, 50_000))):
             since = time.monotonic()
         before = now
         if time.monotonic() > end:
