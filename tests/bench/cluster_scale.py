@@ -201,6 +201,15 @@ def settled(agents, seconds=120):
         time.sleep(0.5)
 
 
+def wait_for_statuses(server, seconds=120):
+    """Until each Tenant has one: whoever gets the Lease begins with a list of all TenantNodes."""
+    end = time.monotonic() + seconds
+    while not all(one.get("status") for one in server.call("GET", f"{GROUP}/tenants")[1]["items"]):
+        if time.monotonic() > end:
+            raise RuntimeError("no agent writes statuses")
+        time.sleep(0.5)
+
+
 def percentile(values, share):
     return values[min(int(len(values) * share), len(values) - 1)]
 
@@ -248,6 +257,7 @@ def agents_figures(cluster, seconds):
     say("  agents: start")
     found = [Figure("kubernetes.leader.start", leader.start(), "s"),
              Figure("kubernetes.member.start", member.start(), "s")]
+    wait_for_statuses(cluster.server)
     settled([leader, member])
     for name, agent in agents.items():
         found.append(Figure(f"kubernetes.{name}.rss", agent.rss_mb(), "MB", RSS))
