@@ -156,6 +156,7 @@ class Crowd {
     return {{"metadata", {{"namespace", one("space-", 5)}, {"name", "front"}}},
             {"spec",
              {{"clusterIP", "10.96.0." + std::to_string(dice_.below(5) + 1)},
+              {"selector", {{dice_.below(3) ? "app" : "role", one("", 2)}}},
               {"ports", {{{"port", 80}, {"targetPort", 8080 + dice_.below(3)}}}}}}};
   }
   Json node() {

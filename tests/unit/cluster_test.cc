@@ -345,6 +345,31 @@ TEST_F(ClusterTest, WhatNoTenantCanHaveOfAnotherNodeIsLeftOutAlone) {
   EXPECT_THAT(read_tenant_node(infrastructure).pod_ranges, ElementsAre("10.1.2.0/24"));
 }
 
+// Two tenants in one namespace, told apart by labels of pods: a Service is of whose pods it
+// selects.
+TEST_F(ClusterTest, AServiceIsOfTheTenantWhosePodsItSelects) {
+  space("mixed", "{}");
+  for (const char* side : {"a", "b"}) {
+    tenant(side, 3,
+           fmt::format(R"({{"tier": "gold", "members": [
+      {{"namespaces": {{"names": ["mixed"]}}, "pods": {{"matchLabels": {{"side": "{}"}}}}}}]}})",
+                       side)
+               .c_str());
+    pod("mixed", side, fmt::format("10.1.1.{}", *side),
+        fmt::format(R"({{"metadata": {{"labels": {{"side": "{}", "role": "server"}}}}}})", side)
+            .c_str());
+  }
+  put("Service", R"({"metadata": {"namespace": "mixed", "name": "of-b"},
+    "spec": {"clusterIP": "10.96.0.6", "selector": {"side": "b", "role": "server"},
+      "ports": [{"port": 80, "targetPort": 8080}]}})");
+  put("Service", R"({"metadata": {"namespace": "mixed", "name": "of-both"},
+    "spec": {"clusterIP": "10.96.0.7", "selector": {"role": "server"},
+      "ports": [{"port": 80, "targetPort": 8080}]}})");
+  EXPECT_EQ(abi::REASON_ALLOW_SAME_TENANT, asks("b", "10.96.0.6", 80));
+  EXPECT_EQ(abi::REASON_DENY_TENANT, asks("a", "10.96.0.6", 80));
+  EXPECT_EQ(abi::REASON_DENY_TENANT, asks("a", "10.96.0.7", 80)) << "it is nobody's";
+}
+
 TEST_F(ClusterTest, AServiceIsReachedByWhoMayReachItsTarget) {
   tenant("acme", 1, R"({"tier": "gold", "members": [
       {"namespaces": {"matchLabels": {"tenant": "acme"}}}],

@@ -377,15 +377,15 @@ std::string Cluster::claimed_by(const Pod& pod, States& states) {
   return states[owner].accepted ? owner : "";
 }
 
-// Of a Service, by its namespace alone: its pods may be several tenants'.
-std::string Cluster::claimed_by(const std::string& space) {
-  if (options_.infrastructure_namespaces.contains(space)) return kInfrastructure;
+// Of a Service, as of a pod that has no labels but those that it selects pods by.
+std::string Cluster::claimed_by(const ServiceFacts& facts) {
+  if (options_.infrastructure_namespaces.contains(facts.space)) return kInfrastructure;
 
-  auto known = namespaces_.find(space);
+  auto known = namespaces_.find(facts.space);
 
   if (known == namespaces_.end()) return "";
   for (const auto& [name, tenant] : claimants(known->second))
-    if (selects(*tenant, known->second, policy::Labels())) return name;
+    if (selects(*tenant, known->second, facts.selector)) return name;
   return kUnassigned;
 }
 
@@ -627,7 +627,7 @@ Json Cluster::network_document() {
     if (addresses.empty() || ports.empty()) continue;
 
     Json entry = {{"name", key},
-                  {"tenant", claimed_by(facts.space)},
+                  {"tenant", claimed_by(facts)},
                   {"addresses", addresses},
                   {"ports", ports}};
 

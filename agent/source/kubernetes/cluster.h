@@ -125,7 +125,7 @@ class Cluster {
   std::vector<std::string> pod_ranges() const;
   const Claimants& claimants(const Namespace& space);
   std::string claimed_by(const Pod& pod, States& states);
-  std::string claimed_by(const std::string& space);
+  std::string claimed_by(const ServiceFacts& facts);
   void judge_tenants(States& states) const;
   void place_pods(States& states);
   void place_peers();

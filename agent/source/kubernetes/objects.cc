@@ -29,11 +29,10 @@ uint16_t port_of(const Json& value) {
   return number > 0 && number < 65536 ? static_cast<uint16_t>(number) : uint16_t{0};
 }
 
-policy::Labels labels_of(const Json& object) {
+policy::Labels labels_of(const Json& map) {
   policy::Labels labels;
 
-  for (const auto& [key, value] : field(field(object, "metadata"), "labels").items())
-    labels.emplace_back(key, text(value));
+  for (const auto& [key, value] : map.items()) labels.emplace_back(key, text(value));
   std::ranges::sort(labels);
   return labels;
 }
@@ -94,13 +93,15 @@ bool ServiceFacts::operator==(const ServiceFacts& other) const {
            a.node == b.node;
   };
 
-  return space == other.space && service.name == other.service.name &&
-         service.addresses == other.service.addresses &&
+  return space == other.space && selector == other.selector &&
+         service.name == other.service.name && service.addresses == other.service.addresses &&
          std::ranges::equal(service.ports, other.service.ports, same);
 }
 
 Namespace read_namespace(const Json& object) {
-  return {text(field(field(object, "metadata"), "name")), labels_of(object)};
+  const Json& metadata = field(object, "metadata");
+
+  return {text(field(metadata, "name")), labels_of(field(metadata, "labels"))};
 }
 
 Pod read_pod(const Json& object) {
@@ -114,7 +115,7 @@ Pod read_pod(const Json& object) {
   pod.space = text(field(metadata, "namespace"));
   pod.name = text(field(metadata, "name"));
   pod.created = text(field(metadata, "creationTimestamp"));
-  pod.labels = labels_of(object);
+  pod.labels = labels_of(field(metadata, "labels"));
   pod.leaving = !field(metadata, "deletionTimestamp").is_null();
   pod.over = phase == "Succeeded" || phase == "Failed";
   pod.qos = text(field(status, "qosClass"));
@@ -163,6 +164,7 @@ ServiceFacts read_service(const Json& object) {
   std::vector<std::string> addresses;
 
   facts.space = text(field(metadata, "namespace"));
+  facts.selector = labels_of(field(spec, "selector"));
   facts.service.name = facts.space + "/" + text(field(metadata, "name"));
   add_text(addresses, text(field(spec, "clusterIP")));
   for (const char* list : {"clusterIPs", "externalIPs"})

@@ -60,6 +60,7 @@ struct TenantNode {
 // A Service: what of it can be reached. The tenant is still empty.
 struct ServiceFacts {
   std::string space;
+  policy::Labels selector;  // what all pods behind it have; empty: they are named by hand
   policy::Service service;
   bool operator==(const ServiceFacts& other) const;
 };
