@@ -33,7 +33,9 @@ class System:
 
     def package_of(self, library):
         """The Debian package that brings a library. A root of another architecture has no list of its packages: the
-        same library of this machine, of the same release, says its name."""
+        same library of this machine, of the same release, says its name; the loader has one for each architecture."""
+        if LOADERS[self.architecture].endswith(f"/{library}"):
+            library = pathlib.PurePath(LOADERS["amd64"]).name
         paths = [f"{folder}/{TRIPLES['amd64']}/{library}" for folder in ("/usr/lib", "/lib")]
         found = subprocess.run(["dpkg-query", "-S", *paths], capture_output=True, text=True).stdout
         if not found:

@@ -1,7 +1,7 @@
 # tools/lib/ready.sh: everything a script needs before it can run Partywall: packages, a build, a kernel
 # that can. Sourced by tools/setup, test, lint and demo. Says what is missing; never half-works.
 #
-#   ready_build [PRESET]   packages and an up-to-date build (default: release) in build/PRESET
+#   ready_build [PRESET [TARGET...]]   packages and an up-to-date build (default: release, all of it) in build/PRESET
 #   ready_kernel           root, capabilities, BTF, cgroup2, bpffs; ends the script when one is missing
 # shellcheck shell=bash
 
@@ -83,12 +83,12 @@ give_back() {
   if [ "$(id -u)" = 0 ]; then chown -hR --reference="$ready_root" "$ready_root/build"; fi
 }
 
-# ready_build [PRESET]: two at a time would write the same files, so the second one waits.
+# ready_build [PRESET [TARGET...]]: two at a time would write the same files, so the second one waits.
 ready_build() {
   exec 9<"$ready_root"
   flock 9
   install_packages "${package_sets[@]}"
-  build_preset "${1:-release}"
+  build_preset "${@:-release}"
   exec 9<&-
 }
 
