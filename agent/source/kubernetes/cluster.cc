@@ -3,95 +3,14 @@
 #include "agent/source/kubernetes/cluster.h"
 
 #include <algorithm>
-#include <charconv>
 #include <tuple>
-#include <unordered_map>
+
+#include "agent/source/kubernetes/json_fields.h"
 
 namespace partywall::kubernetes {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr const char* kApiVersion = "partywall.dev/v1alpha1";
-constexpr const char* kBuiltInTier = "kubernetes-built-in";
-constexpr const char* kNetworkFile = "cluster.yaml";
-// Of a rendered Tenant: the spec that it was made of.
-constexpr const char* kSpecAnnotation = "partywall.dev/spec";
-// In the text of a tenant's document: what stands before the list of a member's addresses. No
-// text of somebody else has a line break in it.
-constexpr std::string_view kAddressList = "\n    \"addresses\": ";
-constexpr int kInOneLine = -1;
-
-const Json& at(const Json& object, std::initializer_list<const char*> path) {
-  static const Json kNothing;
-  const Json* found = &object;
-
-  for (const char* name : path) {
-    if (!found->is_object()) return kNothing;
-
-    auto next = found->find(name);
-
-    if (next == found->end()) return kNothing;
-    found = &*next;
-  }
-  return *found;
-}
-
-std::string text(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : "";
-}
-
-std::string key_of(const Json& object) {
-  std::string space = text(at(object, {"metadata", "namespace"}));
-  std::string name = text(at(object, {"metadata", "name"}));
-
-  return space.empty() ? name : space + "/" + name;
-}
-
-bool is_built_in(const std::string& tenant) {
-  return tenant == kUnassigned || tenant == kInfrastructure;
-}
-
-Json named(const char* kind, const std::string& name, Json spec) {
-  return {{"apiVersion", kApiVersion},
-          {"kind", kind},
-          {"metadata", {{"name", name}}},
-          {"spec", std::move(spec)}};
-}
-
-// "53/UDP" as an entry of `ports`.
-Json port_entry(const std::string& text) {
-  size_t slash = text.find('/');
-  Json entry = {{"protocol", slash == std::string::npos ? "TCP" : text.substr(slash + 1)}};
-
-  if (text.substr(0, slash) != "*") entry["port"] = text.substr(0, slash);
-  return entry;
-}
-
-Json port_list(const std::vector<std::string>& texts) {
-  Json list = Json::array();
-
-  for (const std::string& one : texts) list.push_back(port_entry(one));
-  return list;
-}
-
-const policy::Tenant* tenant_of(const policy::ParsedFile& file) {
-  return file.documents.empty() ? nullptr
-                                : std::get_if<policy::Tenant>(&file.documents.front());
-}
-
-// What the API server adds to an object, and what no policy says.
-Json as_document(const Json& object, const char* kind) {
-  return named(kind, text(at(object, {"metadata", "name"})),
-               at(object, {"spec"}).is_object() ? at(object, {"spec"}) : Json::object());
-}
-
-std::string text_of(const Json& content, int indent = 1) {
-  return content.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
-
-std::string tenant_file(const std::string& tenant) { return "tenant-" + tenant + ".yaml"; }
-std::string tier_file(const std::string& tier) { return "tier-" + tier + ".yaml"; }
 
 bool fits(const policy::PodSelector& selector, const Namespace& space) {
   if (!selector.namespaces.empty() &&
@@ -114,88 +33,9 @@ bool selects(const policy::Tenant& tenant, const Namespace& space) {
       tenant.pods, [&](const policy::PodSelector& selector) { return fits(selector, space); });
 }
 
-// Every tenant that a tenant's rules name.
-void add_named(const Json& spec, std::set<std::string>& named) {
-  for (auto [list, peers] : {std::pair{"ingress", "from"}, {"egress", "to"}})
-    for (const Json& rule : at(spec, {"network", list}))
-      for (const Json& peer : at(rule, {peers}))
-        if (std::string tenant = text(at(peer, {"tenant"})); !tenant.empty())
-          named.insert(tenant);
-}
-
 }  // namespace
 
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {}
-
-void Cluster::remember(const std::vector<std::string>& documents) {
-  for (const std::string& one : documents) {
-    Json document = Json::parse(one, nullptr, false);
-    std::string kind = text(at(document, {"kind"}));
-    std::string name = text(at(document, {"metadata", "name"}));
-    Json spec = Json::parse(text(at(document, {"metadata", "annotations", kSpecAnnotation})),
-                            nullptr, false);
-
-    if (kind == "Tenant" && spec.is_object())
-      remembered_tenants_[name] = named("Tenant", name, std::move(spec));
-    if (kind == "Tier" && name != kBuiltInTier)
-      remembered_tiers_[name] = as_document(document, "Tier");
-  }
-}
-
-// What a Tier says, or said when it could be used; nullptr: it never could, or there is none.
-const Json* Cluster::usable_tier(const std::string& name) const {
-  if (auto tier = tiers_.find(name); tier != tiers_.end() && !tier->second.good.is_null())
-    return &tier->second.good;
-
-  auto remembered = remembered_tiers_.find(name);
-
-  return remembered == remembered_tiers_.end() ? nullptr : &remembered->second;
-}
-
-// Remembered ones of which no tenant is, or which are there again.
-void Cluster::forget_tiers() {
-  std::set<std::string> used;
-
-  for (const auto& [name, custom] : tenants_)
-    used.insert(text(at(custom.good, {"spec", "tier"})));
-  std::erase_if(remembered_tiers_, [&](const auto& one) {
-    auto tier = tiers_.find(one.first);
-
-    return !used.contains(one.first) || (tier != tiers_.end() && !tier->second.good.is_null());
-  });
-}
-
-// Whether it says something new. Status and labels are no part of it.
-bool Cluster::take_custom(Custom& custom, const Json& object, std::string_view kind) {
-  Json document = as_document(object, kind == "Tier" ? "Tier" : "Tenant");
-  const Json& stated = at(object, {"metadata", "generation"});
-  int64_t generation = stated.is_number_integer() ? stated.get<int64_t>() : 0;
-  std::string created = text(at(object, {"metadata", "creationTimestamp"}));
-  std::string name = key_of(object);
-
-  if (std::tie(custom.generation, custom.created, custom.object) ==
-      std::tie(generation, created, document))
-    return false;
-  custom.object = document;
-  custom.generation = generation;
-  custom.created = std::move(created);
-  custom.parsed = policy::parse_file(name, document.dump());
-  if ((kind == "Tenant" && is_built_in(name)) || (kind == "Tier" && name == kBuiltInTier))
-    custom.parsed.problems.push_back(
-        {{name, 0, 0}, "metadata.name", "is built in: give it another name"});
-  if (custom.parsed.problems.empty()) {
-    custom.good = std::move(document);
-    custom.good_parsed = custom.parsed;
-  } else if (auto before = remembered_tenants_.find(name);
-             custom.good.is_null() && kind == "Tenant" && before != remembered_tenants_.end()) {
-    auto parsed = policy::parse_file(name, before->second.dump());
-
-    if (!parsed.problems.empty()) return true;
-    custom.good = before->second;
-    custom.good_parsed = std::move(parsed);
-  }
-  return true;
-}
 
 void Cluster::put(std::string_view kind, const Json& object) {
   std::string key = key_of(object);
@@ -234,13 +74,12 @@ void Cluster::put(std::string_view kind, const Json& object) {
     node_ = std::move(node);
     note_change(kind, key);
   } else if (kind == "Tier" || kind == "Tenant") {
-    if (take_custom((kind == "Tier" ? tiers_ : tenants_)[key], object, kind))
-      note_change(kind, key);
+    if (customs_.put(kind, object)) note_change(kind, key);
   }
 }
 
 void Cluster::gone(std::string_view kind, const std::string& key) {
-  size_t erased = 0;
+  bool erased = false;
 
   if (kind == "TenantNode") {
     if (auto known = tenant_nodes_.find(key); known != tenant_nodes_.end()) {
@@ -249,14 +88,10 @@ void Cluster::gone(std::string_view kind, const std::string& key) {
     }
     return;
   }
-  if (kind == "Pod") erased = pods_.erase(key);
-  if (kind == "Namespace") erased = namespaces_.erase(key);
-  if (kind == "Service") erased = services_.erase(key);
-  if (kind == "Tier") {
-    if (const Json* last = usable_tier(key)) remembered_tiers_[key] = *last;
-    erased = tiers_.erase(key);
-  }
-  if (kind == "Tenant") erased = tenants_.erase(key);
+  if (kind == "Pod") erased = pods_.erase(key) > 0;
+  if (kind == "Namespace") erased = namespaces_.erase(key) > 0;
+  if (kind == "Service") erased = services_.erase(key) > 0;
+  if (kind == "Tier" || kind == "Tenant") erased = customs_.gone(kind, key);
   if (erased) note_change(kind, key);
 }
 
@@ -343,9 +178,8 @@ const Cluster::Claimants& Cluster::claimants(const Namespace& space) {
 
   std::vector<std::tuple<std::string_view, std::string, const policy::Tenant*>> claims;
 
-  for (const auto& [name, custom] : tenants_) {
-    const policy::Tenant* tenant =
-        tenant_of(custom.good.is_null() ? custom.parsed : custom.good_parsed);
+  for (const auto& [name, custom] : customs_.tenants()) {
+    const policy::Tenant* tenant = custom.tenant();
 
     if (tenant && selects(*tenant, space)) claims.emplace_back(custom.created, name, tenant);
   }
@@ -391,15 +225,13 @@ std::string Cluster::claimed_by(const ServiceFacts& facts) {
 
 std::map<std::string, std::string> Cluster::refused(std::string_view kind) const {
   std::map<std::string, std::string> found;
-  States states;
 
-  if (kind == "Tier") {
-    for (const auto& [name, tier] : tiers_)
+  if (kind == "Tier")
+    for (const auto& [name, tier] : customs_.tiers())
       found[name] = tier.parsed.problems.empty() ? "" : to_string(tier.parsed.problems.front());
-    return found;
-  }
-  judge_tenants(states);
-  for (const auto& [name, tenant] : tenants_) found[name] = states[name].message;
+  else
+    for (const auto& [name, tenant] : customs_.tenants())
+      found[name] = customs_.judge(tenant).message;
   return found;
 }
 
@@ -419,24 +251,13 @@ std::map<std::string, std::set<std::string>> Cluster::conflicts() {
 }
 
 void Cluster::judge_tenants(States& states) const {
-  for (const auto& [name, custom] : tenants_) {
+  for (const auto& [name, custom] : customs_.tenants()) {
     TenantState& state = states[name];
+    Customs::Verdict verdict = customs_.judge(custom);
 
     state.generation = custom.generation;
-    state.accepted = !custom.good.is_null();
-    if (!custom.parsed.problems.empty())
-      state.message = to_string(custom.parsed.problems.front());
-    if (!state.accepted) continue;
-
-    std::string tier = text(at(custom.good, {"spec", "tier"}));
-
-    if (!usable_tier(tier)) {
-      state.accepted = false;
-      state.message = "spec.tier: there is no usable tier " + tier;
-    } else if (!tiers_.contains(tier) && state.message.empty()) {
-      state.message = "spec.tier: tier " + tier +
-                      " is gone; until it is there again, what it said last holds";
-    }
+    state.accepted = verdict.accepted;
+    state.message = std::move(verdict.message);
   }
   states[kUnassigned].accepted = true;
   states[kInfrastructure].accepted = true;
@@ -492,9 +313,8 @@ void Cluster::find_peers() {
   for (const auto& [name, state] : rendered_.tenants) {
     if (state.pods == 0 || !state.accepted || is_built_in(name)) continue;
 
-    std::set<std::string> named;
+    std::set<std::string> named = named_by(customs_.tenants().at(name).good);
 
-    add_named(at(tenants_.at(name).good, {"spec"}), named);
     // Only who knows all tenants' addresses knows whose are nobody's.
     everybody = everybody || named.contains(kUnassigned);
     peers.insert(name);
@@ -514,74 +334,21 @@ const Document* Cluster::known(std::string_view name) const {
 Document Cluster::document(std::string name, std::string text) const {
   const Document* before = known(name);
 
-  if (before && *before->text == text) return *before;
-
-  auto shared = std::make_shared<const std::string>(std::move(text));
-  auto file = std::make_shared<const policy::ParsedFile>(policy::parse_file(name, *shared));
-
-  return {std::move(name), std::move(shared), std::move(file)};
-}
-
-// When nothing but its addresses has changed. nullopt: it has to be made anew.
-std::optional<Document> Cluster::with_addresses(const Document& before,
-                                                const std::set<std::string>& addresses) {
-  auto file = policy::with_addresses(*before.file, addresses);
-  // A Tenant's own lists go over several lines.
-  size_t list = before.text->rfind(std::string(kAddressList) + "[\"");
-
-  if (!file || list == std::string::npos) return std::nullopt;
-  list += kAddressList.size();
-
-  std::string text = before.text->substr(0, list) + '[';
-
-  // As text_of() writes them: no address needs an escape.
-  for (const std::string& address : addresses) ((text += '"') += address) += "\",";
-  text.back() = ']';
-  text.append(*before.text, before.text->find(']', list) + 1);
-  return Document{before.name, std::make_shared<const std::string>(std::move(text)),
-                  std::make_shared<const policy::ParsedFile>(std::move(*file))};
+  return make_document(std::move(name), std::move(text), before);
 }
 
 Document Cluster::tenant_document(const std::string& tenant) {
-  const Holding& held = held_[tenant];
   // What the built-in ones send and take is theirs to decide; the others decide for themselves.
-  Json document = is_built_in(tenant)
-                      ? named("Tenant", tenant, {{"tier", kBuiltInTier}, {"mode", "audit"}})
-                      : tenants_.at(tenant).good;
-  Json& spec = document["spec"];
-  Json members = Json::array();
+  Json object = is_built_in(tenant)
+                    ? bare("Tenant", tenant, {{"tier", kBuiltInTier}, {"mode", "audit"}})
+                    : customs_.tenants().at(tenant).good;
 
-  if (!is_built_in(tenant))
-    document["metadata"]["annotations"] = {
-        {kSpecAnnotation, spec.dump(-1, ' ', false, Json::error_handler_t::replace)}};
-  for (const Json& member : at(spec, {"members"}))
-    if (!member.contains("namespaces")) members.push_back(member);
-  for (const std::string& cgroup : held.cgroups) members.push_back({{"cgroup", cgroup}});
-  if (!held.addresses.empty()) members.push_back({{"addresses", nullptr}});
-  spec["members"] = std::move(members);
-  // Who is named and is not there may come later: until then the name means nobody.
-  for (auto [list, peers] : {std::pair{"ingress", "from"}, {"egress", "to"}}) {
-    if (!at(spec, {"network", list}).is_array()) continue;
-    for (Json& rule : spec["network"][list]) {
-      Json kept = Json::array();
+  return document(tenant_file(tenant),
+                  tenant_text(object, held_[tenant], [this](const std::string& name) {
+                    auto found = rendered_.tenants.find(name);
 
-      for (const Json& peer : at(rule, {peers})) {
-        std::string named = text(at(peer, {"tenant"}));
-        auto found = rendered_.tenants.find(named);
-
-        if (named.empty() || (found != rendered_.tenants.end() && found->second.accepted))
-          kept.push_back(peer);
-      }
-      rule[peers] = std::move(kept);
-    }
-  }
-
-  std::string text = text_of(document);
-
-  if (!held.addresses.empty())
-    text.replace(text.rfind(kAddressList) + kAddressList.size(), std::size("null") - 1,
-                 text_of(held.addresses, kInOneLine));
-  return this->document(tenant_file(tenant), std::move(text));
+                    return found != rendered_.tenants.end() && found->second.accepted;
+                  }));
 }
 
 void Cluster::put_own_addresses(std::set<std::string> addresses) {
@@ -635,7 +402,7 @@ Json Cluster::network_document() {
     services.push_back(std::move(entry));
   }
   spec["services"] = std::move(services);
-  return named("ClusterNetwork", "cluster", std::move(spec));
+  return bare("ClusterNetwork", "cluster", std::move(spec));
 }
 
 void Cluster::make_all() {
@@ -644,8 +411,7 @@ void Cluster::make_all() {
   std::vector<Document> documents;
 
   own_version_++;
-  forget_tiers();
-  remembered_tenants_.clear();
+  customs_.all_have_come();
   judge_tenants(states);
   place_pods(states);
   rendered_.tenants = std::move(states);
@@ -654,13 +420,10 @@ void Cluster::make_all() {
 
   documents.push_back(document(
       tier_file(kBuiltInTier),
-      text_of(named("Tier", kBuiltInTier,
-                    {{"network", {{"world", {{"egress", "allow"}, {"ingress", "allow"}}}}}}))));
-  for (const auto& [name, custom] : tiers_)
-    if (!custom.good.is_null())
-      documents.push_back(document(tier_file(name), text_of(custom.good)));
-  for (const auto& [name, last] : remembered_tiers_)
-    documents.push_back(document(tier_file(name), text_of(last)));
+      text_of(bare("Tier", kBuiltInTier,
+                   {{"network", {{"world", {{"egress", "allow"}, {"ingress", "allow"}}}}}}))));
+  for (const auto& [name, tier] : customs_.usable_tiers())
+    documents.push_back(document(tier_file(name), text_of(*tier)));
   for (const auto& [name, state] : rendered_.tenants) {
     if (!state.accepted) continue;
 

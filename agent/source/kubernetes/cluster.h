@@ -13,13 +13,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "agent/policy/parse.h"
+#include "agent/source/kubernetes/customs.h"
+#include "agent/source/kubernetes/documents.h"
 #include "agent/source/kubernetes/objects.h"
 
 namespace partywall::kubernetes {
-
-inline constexpr const char* kUnassigned = "unassigned";
-inline constexpr const char* kInfrastructure = "infrastructure";
 
 struct ClusterOptions {
   std::string node;
@@ -31,13 +29,6 @@ struct ClusterOptions {
   std::vector<std::string> reaches;  // what they may reach of every tenant
   std::vector<policy::LaneService> lane;
   bool deny_unassigned = false;
-};
-
-// A document of the policy.
-struct Document {
-  std::string name;  // "tenant-acme.yaml"
-  std::shared_ptr<const std::string> text;
-  std::shared_ptr<const policy::ParsedFile> file;
 };
 
 // What became of a Tenant object.
@@ -73,16 +64,14 @@ class Cluster {
   // The addresses of this machine's interfaces, which are the node's beside those of the Node.
   void put_own_addresses(std::set<std::string> addresses);
 
-  // What an earlier agent rendered last, before anything is put: a Tenant or Tier that cannot
-  // be used when it comes stays what it was then.
-  void remember(const std::vector<std::string>& documents);
+  // As Customs has it.
+  void remember(const std::vector<std::string>& documents) { customs_.remember(documents); }
 
   // Whether render() would say something else than the last time.
   bool changed() const { return changed_; }
 
-  // A Tenant or Tier that cannot be used stays what it was when it could, and so does a Tier
-  // that is gone while tenants are of it. A Tenant that never could be used is left out, and
-  // the pods that it claims belong to nobody, which is denied.
+  // A Tenant that never could be used is left out, and the pods that it claims belong to
+  // nobody, which is denied.
   const Rendered& render();
   // What it said the last time.
   const Rendered& rendered() const { return rendered_; }
@@ -99,26 +88,10 @@ class Cluster {
   const std::optional<Node>& node() const { return node_; }
 
  private:
-  struct Custom {  // a Tier or Tenant
-    nlohmann::json object;
-    int64_t generation = 0;
-    std::string created;
-    policy::ParsedFile parsed;
-    nlohmann::json good;  // the last one without a problem; null = none
-    policy::ParsedFile good_parsed;
-  };
-  struct Holding {  // what a tenant has
-    std::vector<std::string> cgroups;
-    std::set<std::string> addresses;
-    bool operator==(const Holding&) const = default;
-  };
   using States = std::map<std::string, TenantState>;
   // Tenants whose selectors hold for a namespace and for some pods of it, the oldest first.
   using Claimants = std::vector<std::pair<std::string, const policy::Tenant*>>;
 
-  bool take_custom(Custom& custom, const nlohmann::json& object, std::string_view kind);
-  const nlohmann::json* usable_tier(const std::string& name) const;
-  void forget_tiers();
   void note_change(std::string_view kind, const std::string& key);
   void retell(TenantNode& known, TenantNode fresh);
   const std::string* owner_on_other_nodes(const std::string& address) const;
@@ -132,8 +105,6 @@ class Cluster {
   void find_peers();
   const Document* known(std::string_view name) const;
   Document document(std::string name, std::string text) const;
-  static std::optional<Document> with_addresses(const Document& before,
-                                                const std::set<std::string>& addresses);
   Document tenant_document(const std::string& tenant);
   nlohmann::json network_document();
   void make_all();
@@ -143,12 +114,7 @@ class Cluster {
   std::map<std::string, Namespace> namespaces_;
   std::map<std::string, Pod> pods_;
   std::map<std::string, ServiceFacts> services_;
-  std::map<std::string, Custom> tiers_;
-  std::map<std::string, Custom> tenants_;
-  // As they were when they could be used: of an earlier agent, until all have come; and Tiers
-  // that are gone, or cannot be used, as long as tenants are of them.
-  std::map<std::string, nlohmann::json> remembered_tenants_;
-  std::map<std::string, nlohmann::json> remembered_tiers_;
+  Customs customs_;
   std::map<std::string, TenantNode> tenant_nodes_;
   std::optional<Node> node_;
   std::set<std::string> own_addresses_;
