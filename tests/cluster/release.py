@@ -25,6 +25,12 @@ def uninstall():
     cluster.helm("uninstall", NAME, "-n", NAMESPACE, "--wait", *SLOW)
 
 
+def test():
+    """`helm test`: two tenants of its own, and what each reaches. Returns what became of its pods, by name."""
+    said = cluster.helm("test", NAME, "-n", NAMESPACE, *SLOW)
+    return dict(re.findall(r"^TEST SUITE: +(client-\S+)\n(?:.*\n)*?Phase: +(\w+)", said, re.MULTILINE))
+
+
 def agents():
     """Node's number -> name of the agent's pod there."""
     items = cluster.get("pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=partywall")["items"]
@@ -59,11 +65,16 @@ def apply_policy():
     return wait_realised()
 
 
-def exposure(node):
-    """(cgroups, those of them within 50 ms) that the node's agent has given a tenant since its start: from made to given."""
-    text = cluster.node(node, "curl -s http://127.0.0.1:9723/metrics")
-    found = dict(re.findall(r'^partywall_cgroup_classified_seconds_bucket\{le="([^"]+)"\} (\d+)', text, re.MULTILINE))
-    return int(found["+Inf"]), int(found["0.05"])
+def exposure():
+    """What the agents of all nodes have seen since their starts: (cgroups that were given a tenant, those of them within 50 ms
+    of being made, interfaces attached, packets that these had passed before)."""
+    seen = [0, 0, 0, 0]
+    for node in agents():
+        text = cluster.node(node, "curl -s http://127.0.0.1:9723/metrics")
+        for i, series in enumerate(('cgroup_classified_seconds_bucket{le="+Inf"}', 'cgroup_classified_seconds_bucket{le="0.05"}',
+                                    "edge_attach_seconds_count", "edge_unjudged_packets_total")):
+            seen[i] += int(re.search(rf"^partywall_{re.escape(series)} (\d+)", text, re.MULTILINE).group(1))
+    return seen
 
 
 def memory_mib(node):

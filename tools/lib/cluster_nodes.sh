@@ -29,7 +29,8 @@ node_initramfs() {
   rm -r "$stage"
 }
 
-# node_up NUMBER: boots it, in the background. What its console said: node.NUMBER.log.
+# node_up NUMBER: boots it, in the background. What its console said: node.NUMBER.log. One processor: of several, an
+# emulated one may miss what another has changed in the kernel's code (docs/test-cluster.md).
 node_up() {
   local node=$1 share="security_model=none,multidevs=remap"
 
@@ -42,7 +43,7 @@ node_up() {
   in_cluster ip route replace "fd00:244:0:$node::/64" via "fd77::$((node + 1))"
   # The socket's name is short because what holds it is: QEMU is started in this folder.
   # shellcheck disable=SC2046  # words
-  nsenter --net="/run/netns/$cluster_name" $(machine_of "$cluster_kernel") -accel tcg,thread=multi -smp 2 -m "$node_memory" \
+  nsenter --net="/run/netns/$cluster_name" $(machine_of "$cluster_kernel") -accel tcg -smp 1 -m "$node_memory" \
     -nodefaults -display none -serial "file:node.$node.log" -no-reboot \
     -kernel "$vm_cache/kernels/$cluster_kernel/vmlinuz" -initrd initramfs \
     -append "$(command_line_of "$cluster_kernel") node=$node" \

@@ -154,13 +154,17 @@ def after(demo):
                   "in the infrastructure lane. Pods that no tenant claims talk as before among themselves.")
 
 
+def agent_of_node_1():
+    """How to ask the agent of the node of every first pod."""
+    return f"kubectl exec -n partywall {release.agents()[1]} -- partywall"
+
+
 def explain(demo):
     demo.show.step("A denied connection, explained")
     address = demo.addresses.pods["umbrella-2"][4]
     demo.run(f"kubectl exec -n acme acme-1 -- partywall-probe try tcp {address} {world.PORT}",
              code=1, says="closed: EPERM")
-    # The agent of acme-1's node.
-    agent = f"kubectl exec -n partywall {release.agents()[1]} -- partywall"
+    agent = agent_of_node_1()
     demo.run(f"{agent} events --tenant acme | grep {address} | tail -1", says="tenant_floor")
     demo.run(f"{agent} explain --from acme --to umbrella --port {world.PORT}", code=1, says="deny: acme -> umbrella")
 
@@ -168,9 +172,10 @@ def explain(demo):
 def change_tier(demo):
     demo.show.step("A tier changes, and rates with it, at once")
     target = demo.addresses.pods["umbrella-2"][4]
+    stream = f"kubectl exec -n umbrella umbrella-1 -- partywall-probe stream {target} {world.PORT}"
 
     def rate(limit):
-        said = demo.run(f"kubectl exec -n umbrella umbrella-1 -- partywall-probe stream {target} {world.PORT} 5", says="Mbit/s")
+        said = demo.run(f"{stream} 5", says="Mbit/s")
         measured = float(said.split()[0])
         demo.check(f"umbrella gets {measured:.1f} of its {limit} Mbit/s", 0.8 * limit <= measured <= 1.05 * limit)
 
@@ -179,6 +184,7 @@ def change_tier(demo):
     demo.run(f"kubectl patch tier metered --type merge -p '{limits}'")
     demo.run("kubectl wait tenants --all --for=condition=Realised --timeout=60s", most=0)
     rate(6)
+    demo.run(f"{stream} 9 >/dev/null & {agent_of_node_1()} top -n 2 -d 3 | tail -n 7; wait", says=r"umbrella +[56]\.\dM")
 
 
 def finish(demo):
