@@ -58,7 +58,7 @@ std::unordered_set<std::string> names_in(const std::string& folder) {
 
 }  // namespace
 
-LastGood::LastGood(std::string state_dir, std::string policy_dir)
+LastGood::LastGood(std::string state_dir, const std::string& policy_dir)
     : state_dir_(std::move(state_dir)), folder_(state_dir_ + "/last-good") {
   std::error_code error;
   fs::path absolute = fs::absolute(policy_dir, error);

@@ -17,7 +17,7 @@ namespace partywall {
 //   <state dir>/last-good.new           the copies before those; nobody reads them
 class LastGood {
  public:
-  LastGood(std::string state_dir, std::string policy_dir);
+  LastGood(std::string state_dir, const std::string& policy_dir);
 
   // Replaces the copies in one step. Files that did not change since the last saves are not
   // written again.

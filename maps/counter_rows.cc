@@ -1,6 +1,9 @@
 // maps/counter_rows.cc: a row is nothing but 64-bit counters, so rows add up word by word.
 #include "maps/counter_rows.h"
 
+#include <array>
+#include <bit>
+
 namespace partywall {
 
 abi::tenant_counters sum_rows(std::span<const abi::tenant_counters> rows, uint32_t max_tenants,
@@ -10,15 +13,14 @@ abi::tenant_counters sum_rows(std::span<const abi::tenant_counters> rows, uint32
   static_assert(sizeof(abi::tenant_counters) % sizeof(__u64) == 0 &&
                 alignof(abi::tenant_counters) == alignof(__u64));
   constexpr size_t kWords = sizeof(abi::tenant_counters) / sizeof(__u64);
-  abi::tenant_counters sum{};
-  auto* into = reinterpret_cast<__u64*>(&sum);
+  std::array<__u64, kWords> sum{};
 
   for (size_t row = tenant; max_tenants && row < rows.size(); row += max_tenants) {
     const auto* from = reinterpret_cast<const __u64*>(&rows[row]);
 
-    for (size_t word = 0; word < kWords; word++) into[word] += from[word];
+    for (size_t word = 0; word < kWords; word++) sum[word] += from[word];
   }
-  return sum;
+  return std::bit_cast<abi::tenant_counters>(sum);
 }
 
 }  // namespace partywall

@@ -14,7 +14,8 @@
 
 namespace partywall::kubernetes {
 
-struct Custom {  // a Tier or Tenant
+// A Tier or Tenant.
+struct Custom {  // NOLINT(bugprone-exception-escape)
   nlohmann::json object;
   int64_t generation = 0;
   std::string created;

@@ -88,7 +88,7 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(
   return made;
 }
 
-void KubernetesSource::follow(std::string kind, Selection selection) {
+void KubernetesSource::follow(const std::string& kind, Selection selection) {
   bool is_peer = kind == "TenantNode";
   Reflector::Handlers handlers{.put =
                                    [this, kind, is_peer](const Json& object) {

@@ -77,7 +77,7 @@ class KubernetesSource {
 
  private:
   KubernetesSource(SourceOptions options, std::function<void()> changed);
-  void follow(std::string kind, Selection selection);
+  void follow(const std::string& kind, Selection selection);
   void settle(std::chrono::milliseconds delay);
   void see_own_addresses();
   void follow_tenant_nodes();
