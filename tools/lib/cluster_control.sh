@@ -113,7 +113,9 @@ cluster_start() {
       command=("$kubernetes_bin/kube-controller-manager" --kubeconfig=controller-manager.kubeconfig
         --use-service-account-credentials --root-ca-file=keys/ca.crt --leader-elect=false
         --service-account-private-key-file=keys/accounts.key --cluster-cidr="$cluster_pods"
-        --allocate-node-cidrs=false --kube-api-qps=200 --kube-api-burst=400)
+        --allocate-node-cidrs=false --kube-api-qps=200 --kube-api-burst=400
+        # An emulated node that starts pods may be late to say that it lives; its pods would be taken out of Services.
+        --node-monitor-grace-period=300s)
       ;;
     scheduler)
       command=("$kubernetes_bin/kube-scheduler" --kubeconfig=scheduler.kubeconfig --leader-elect=false)
