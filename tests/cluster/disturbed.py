@@ -63,7 +63,8 @@ def ask(listed, order):
 
 
 def during(title, listed, disturb, pause_ms=PAUSE_MS):
-    """Runs `disturb` while the flows do, with this pause between two attempts of one. Prints what became of them; returns how many went wrong."""
+    """Runs `disturb` while the flows do, with this pause between two attempts of one. Prints what became of them; returns how
+    many went wrong."""
     start = time.monotonic()
     ask(listed, lambda name, order, _: f"flow {name} {order} {pause_ms}")
     try:
