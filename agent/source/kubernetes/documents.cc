@@ -2,6 +2,7 @@
 #include "agent/source/kubernetes/documents.h"
 
 #include "agent/source/kubernetes/json_fields.h"
+#include "agent/source/kubernetes/names.h"
 
 namespace partywall::kubernetes {
 namespace {
@@ -29,7 +30,7 @@ std::string dump(const Json& content, int indent) {
 }  // namespace
 
 Json bare(const char* kind, const std::string& name, Json spec) {
-  return {{"apiVersion", "partywall.dev/v1alpha1"},
+  return {{"apiVersion", kApiVersion},
           {"kind", kind},
           {"metadata", {{"name", name}}},
           {"spec", std::move(spec)}};
