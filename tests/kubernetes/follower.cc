@@ -10,13 +10,12 @@
 #include <string>
 
 #include "agent/observe/loop.h"
+#include "agent/source/kubernetes/aggregator.h"
 #include "agent/source/kubernetes/api_client.h"
 #include "agent/source/kubernetes/json_fields.h"
 #include "agent/source/kubernetes/leader_lease.h"
 #include "agent/source/kubernetes/reflector.h"
-#include "agent/source/kubernetes/status_writer.h"
 #include "agent/source/kubernetes/tenant_node_publisher.h"
-#include "agent/source/kubernetes/tenant_status.h"
 
 namespace partywall::kubernetes {
 namespace {
@@ -33,6 +32,7 @@ constexpr ReflectorLimits kLimits{.page_objects = 10,
                                   .backoff_most = 500ms,
                                   .steady = 1s,
                                   .stale_after = 6s};
+constexpr AggregatorTimes kAggregatorTimes{.settle = 200ms, .spacing = 200ms};
 constexpr LeaseTimes kTimes{.duration = 3s, .renew = 1s, .look = 1s};
 
 // The objects of one resource.
@@ -61,7 +61,7 @@ struct Followed {
             {"errors", facts.errors},       {"last_error", facts.last_error}};
   }
 
-  ObjectsByName objects;
+  std::map<std::string, json> objects;
   int gone = 0;
   Reflector reflector;
 };
@@ -74,30 +74,10 @@ class Follower {
         client_(client),
         maps_(client, {.path = "/api/v1/namespaces/watched/configmaps"}),
         spaces_(client, {.path = "/api/v1/namespaces", .metadata_only = true}),
-        tenants_(client, {.path = "/apis/partywall.dev/v1alpha1/tenants"}),
-        tenant_nodes_(client, {.path = "/apis/partywall.dev/v1alpha1/tenantnodes"}),
         publisher_(client, {node, uid}),
-        writer_(client, "tenants", {.spacing = 200ms}),
         lease_(
             client, "default", "partywall-aggregator", node,
-            [this](bool leads) {
-              if (!leads) writer_.stop();
-            },
-            kTimes) {}
-
-  void aggregate() {
-    if (!lease_.leads() || !tenants_.reflector.synced() || !tenant_nodes_.reflector.synced())
-      return;
-
-    std::set<std::string> nodes;
-    std::map<std::string, NodeReport> reports;
-
-    for (const auto& [name, object] : tenant_nodes_.objects) {
-      reports[name] = read_report(object);
-      nodes.insert(reports[name].node);
-    }
-    writer_.write(tenant_statuses(tenants_.objects, reports, nodes, {}), tenants_.objects);
-  }
+            [this](bool leads) { lead(leads); }, kTimes) {}
 
   json answer(const json& asked) {
     const std::string& order = text_at(asked, {"do"});
@@ -111,7 +91,7 @@ class Follower {
             {"leads", lease_.leads()},
             {"settled", publisher_.settled()},
             {"publisher", publisher_.facts().last_error},
-            {"writer", writer_.facts().last_error},
+            {"writer", aggregator_ ? aggregator_->last_error() : ""},
             {"requests", client_.facts().requests}};
   }
   json object_of(const json& asked) {
@@ -121,14 +101,19 @@ class Follower {
   }
 
  private:
+  void lead(bool leads) {
+    aggregator_.reset();
+    if (leads)
+      aggregator_ = std::make_unique<Aggregator>(
+          client_, [] { return Judgements(); }, kAggregatorTimes, kLimits);
+  }
+
   observe::Loop& loop_;
   ApiClient& client_;
   Followed maps_;
   Followed spaces_;
-  Followed tenants_;
-  Followed tenant_nodes_;
   TenantNodePublisher publisher_;
-  StatusWriter writer_;
+  std::unique_ptr<Aggregator> aggregator_;
   LeaderLease lease_;
 };
 
@@ -166,7 +151,6 @@ Result<void> follow(const std::string& kubeconfig, const std::string& node,
   };
 
   if (auto good = (*loop)->on_readable(STDIN_FILENO, read); !good) return good;
-  if (auto good = (*loop)->every(200ms, [&] { follower.aggregate(); }); !good) return good;
   (*loop)->run();
   return {};
 }

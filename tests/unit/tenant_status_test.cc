@@ -16,16 +16,8 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 using testing::HasSubstr;
 
-json tenant(int generation, const std::string& tier = "gold") {
-  return {{"metadata", {{"name", "acme"}, {"generation", generation}}},
-          {"spec", {{"tier", tier}}}};
-}
-
-json tenant_node(const std::string& tenant, const std::string& node, int generation, int pods,
-                 json conditions) {
-  return {{"tenant", tenant},
-          {"node", node},
-          {"pods", pods},
+json tenant_node(int generation, int pods, json conditions) {
+  return {{"pods", pods},
           {"observedGeneration", generation},
           {"conditions", std::move(conditions)}};
 }
@@ -40,29 +32,19 @@ const json& of_type(const json& status, const std::string& type) {
   throw std::out_of_range(type);
 }
 
-ObjectsByName statuses(const ObjectsByName& tenants, const ObjectsByName& tenant_nodes,
-                       const std::set<std::string>& nodes,
-                       const std::map<std::string, Judgement>& judgements) {
+// Of a Tenant of generation 3, by its TenantNodes.
+json status(const std::map<std::string, json>& tenant_nodes, const Judgement& judgement = {}) {
   std::map<std::string, NodeReport> reports;
 
-  for (const auto& [name, object] : tenant_nodes) reports[name] = read_report(object);
-  return tenant_statuses(tenants, reports, nodes, judgements);
+  for (const auto& [node, object] : tenant_nodes) reports[node] = read_report(object);
+  return tenant_status(3, reports, judgement);
 }
 
 TEST(TenantStatusTest, CountsNodesAndPods) {
-  auto all = statuses(
-      {{"acme", tenant(3)}, {"beta", tenant(1)}},
-      {{"acme.n1", tenant_node("acme", "n1", 3, 2, {realised(true)})},
-       {"acme.n2", tenant_node("acme", "n2", 2, 5, {realised(true)})},
-       {"acme.n3", tenant_node("acme", "n3", 3, 1, {realised(false, "NoMap", "map is full")})},
-       {"acme.n4", tenant_node("acme", "n4", 3, 1, json::array())},
-       {"acme.gone", tenant_node("acme", "gone", 3, 9, {realised(true)})},
-       {"none.n1", tenant_node("none", "n1", 3, 9, {realised(true)})}},
-      {"n1", "n2", "n3", "n4"}, {});
-
-  ASSERT_EQ(2u, all.size());
-
-  const json& acme = all["acme"];
+  json acme = status({{"n1", tenant_node(3, 2, {realised(true)})},
+                      {"n2", tenant_node(2, 5, {realised(true)})},
+                      {"n3", tenant_node(3, 1, {realised(false, "NoMap", "map is full")})},
+                      {"n4", tenant_node(3, 1, json::array())}});
 
   EXPECT_EQ(3, acme["observedGeneration"]);
   EXPECT_EQ("1/4", acme["summary"]);
@@ -81,47 +63,43 @@ TEST(TenantStatusTest, CountsNodesAndPods) {
   EXPECT_EQ(3, of_type(acme, "Accepted")["observedGeneration"]);
   EXPECT_EQ("False", of_type(acme, "Conflict")["status"]);
   EXPECT_EQ("False", of_type(acme, "Degraded")["status"]);
+}
 
-  EXPECT_EQ("0/0", all["beta"]["summary"]);
-  EXPECT_EQ("True", of_type(all["beta"], "Realised")["status"]);
-  EXPECT_EQ("NoPods", of_type(all["beta"], "Realised")["reason"]);
-  EXPECT_EQ(json::array(), all["beta"]["lagging"]);
+TEST(TenantStatusTest, NoNodes) {
+  json acme = status({});
+
+  EXPECT_EQ("0/0", acme["summary"]);
+  EXPECT_EQ("True", of_type(acme, "Realised")["status"]);
+  EXPECT_EQ("NoPods", of_type(acme, "Realised")["reason"]);
+  EXPECT_EQ(json::array(), acme["lagging"]);
 }
 
 TEST(TenantStatusTest, AllNodes) {
-  auto all =
-      statuses({{"acme", tenant(3)}},
-               {{"acme.n1", tenant_node("acme", "n1", 3, 2, {realised(true)})}}, {"n1"}, {});
+  json acme = status({{"n1", tenant_node(3, 2, {realised(true)})}});
 
-  EXPECT_EQ("True", of_type(all["acme"], "Realised")["status"]);
-  EXPECT_EQ("1 of 1 nodes enforce it", of_type(all["acme"], "Realised")["message"]);
+  EXPECT_EQ("True", of_type(acme, "Realised")["status"]);
+  EXPECT_EQ("1 of 1 nodes enforce it", of_type(acme, "Realised")["message"]);
 }
 
 TEST(TenantStatusTest, SaysWhatTheAgentFound) {
-  auto all = statuses({{"acme", tenant(3)}, {"beta", tenant(1)}}, {}, {},
-                      {{"acme", {.refused = "spec.tier: there is no tier 'x'"}},
-                       {"beta", {.conflict = "namespace a: tenant acme keeps it"}}});
+  json acme = status({}, {.refused = "spec.tier: there is no tier 'x'"});
+  json beta = status({}, {.conflict = "namespace a: tenant acme keeps it"});
 
-  EXPECT_EQ("False", of_type(all["acme"], "Accepted")["status"]);
-  EXPECT_EQ("spec.tier: there is no tier 'x'", of_type(all["acme"], "Accepted")["message"]);
-  EXPECT_EQ("NotAccepted", of_type(all["acme"], "Realised")["reason"]);
-  EXPECT_EQ("True", of_type(all["beta"], "Accepted")["status"]);
-  EXPECT_EQ("True", of_type(all["beta"], "Conflict")["status"]);
+  EXPECT_EQ("False", of_type(acme, "Accepted")["status"]);
+  EXPECT_EQ("spec.tier: there is no tier 'x'", of_type(acme, "Accepted")["message"]);
+  EXPECT_EQ("NotAccepted", of_type(acme, "Realised")["reason"]);
+  EXPECT_EQ("True", of_type(beta, "Accepted")["status"]);
+  EXPECT_EQ("True", of_type(beta, "Conflict")["status"]);
 }
 
 TEST(TenantStatusTest, NamesNotMoreThanTwentyNodes) {
-  ObjectsByName nodes;
-  std::set<std::string> names;
+  std::map<std::string, json> nodes;
 
-  for (int i = 100; i < 150; ++i) {
-    std::string name = fmt::format("n{}", i);
+  for (int i = 100; i < 150; ++i)
+    nodes[fmt::format("n{}", i)] =
+        tenant_node(3, 1, {realised(false), condition("Degraded", true, "R", "bad")});
 
-    names.insert(name);
-    nodes[name] = tenant_node("acme", name, 3, 1,
-                              {realised(false), condition("Degraded", true, "R", "bad")});
-  }
-
-  json acme = statuses({{"acme", tenant(3)}}, nodes, names, {})["acme"];
+  json acme = status(nodes);
 
   EXPECT_EQ("0/50", acme["summary"]);
   EXPECT_EQ(20u, acme["lagging"].size());
@@ -131,28 +109,21 @@ TEST(TenantStatusTest, NamesNotMoreThanTwentyNodes) {
               HasSubstr("n119: bad; and 30 more"));
 }
 
-TEST(TenantStatusTest, ObjectsOfAnyShapeAreNoHarm) {
-  auto all = statuses(
-      {{"acme", json()}, {"beta", {{"metadata", 1}}}},
-      {{"a", json()},
-       {"b", {{"tenant", 1}}},
-       {"c", {{"tenant", "acme"}, {"node", "n1"}, {"pods", "x"}, {"conditions", {1, "x"}}}}},
-      {"n1"}, {});
+TEST(TenantStatusTest, ReportsOfAnyShapeAreNoHarm) {
+  json acme = status({{"a", json()}, {"b", {{"pods", "x"}, {"conditions", {1, "x"}}}}});
 
-  EXPECT_EQ("0/1", all["acme"]["summary"]);
-  EXPECT_EQ("0/0", all["beta"]["summary"]);
+  EXPECT_EQ("0/2", acme["summary"]);
+  EXPECT_EQ(0, acme["pods"]);
 }
 
 TEST(TierStatusTest, CountsTenants) {
-  auto all = tier_statuses({{"gold", {{"metadata", {{"generation", 2}}}}}, {"free", json()}},
-                           {{"a", tenant(1)}, {"b", tenant(1)}, {"c", tenant(1, "none")}},
-                           {{"free", {.refused = "no"}}});
+  json gold = tier_status(2, 7, {});
+  json free = tier_status(1, 0, {.refused = "no"});
 
-  EXPECT_EQ(2, all["gold"]["tenants"]);
-  EXPECT_EQ(2, all["gold"]["observedGeneration"]);
-  EXPECT_EQ("True", of_type(all["gold"], "Accepted")["status"]);
-  EXPECT_EQ(0, all["free"]["tenants"]);
-  EXPECT_EQ("False", of_type(all["free"], "Accepted")["status"]);
+  EXPECT_EQ(7, gold["tenants"]);
+  EXPECT_EQ(2, gold["observedGeneration"]);
+  EXPECT_EQ("True", of_type(gold, "Accepted")["status"]);
+  EXPECT_EQ("False", of_type(free, "Accepted")["status"]);
 }
 
 TEST(ConditionsTest, TimesAreThoseOfTheAPI) {
@@ -177,9 +148,11 @@ class StatusWriterTest : public test::LoopTest {
         WriteLimits{
             .coalesce = 5ms, .spacing = 200ms, .backoff_least = 5ms, .backoff_most = 20ms});
   }
-  void write(int pods) {
-    writer_->write({{"acme", status(pods)}, {"gone", status(1)}}, api_.objects);
+  bool write(std::map<std::string, json> statuses) {
+    for (const auto& [name, object] : api_.objects) writer_->see(object);
+    return writer_->write(std::move(statuses));
   }
+  void write_pods(int pods) { write({{"acme", status(pods)}, {"never-seen", status(1)}}); }
   static json status(int pods) {
     return {{"pods", pods}, {"conditions", {condition("Accepted", true, "Valid", "")}}};
   }
@@ -194,7 +167,7 @@ class StatusWriterTest : public test::LoopTest {
 
 TEST_F(StatusWriterTest, WritesWhatDiffersAndOnlyThat) {
   api_.put("acme", {{"spec", {{"tier", "gold"}}}});
-  write(1);
+  write_pods(1);
   settle();
   EXPECT_EQ(1, api_.objects["acme"]["status"]["pods"]);
   EXPECT_EQ("gold", api_.objects["acme"]["spec"]["tier"]);
@@ -202,13 +175,13 @@ TEST_F(StatusWriterTest, WritesWhatDiffersAndOnlyThat) {
   EXPECT_EQ("/apis/partywall.dev/v1alpha1/tenants/acme/status", api_.requests()[0].target);
   EXPECT_EQ("application/merge-patch+json", api_.requests()[0].header("Content-Type"));
 
-  write(1);
+  write_pods(1);
   settle();
   EXPECT_EQ(1u, api_.requests().size());
 
   auto begin = std::chrono::steady_clock::now();
 
-  for (int pods = 2; pods <= 9; ++pods) write(pods);
+  for (int pods = 2; pods <= 9; ++pods) write_pods(pods);
   settle();
   EXPECT_EQ(9, api_.objects["acme"]["status"]["pods"]);
   EXPECT_EQ(2u, api_.requests().size());
@@ -219,7 +192,7 @@ TEST_F(StatusWriterTest, WritesWhatDiffersAndOnlyThat) {
 
   other["status"]["pods"] = 40;
   api_.put("acme", other);
-  write(9);
+  write_pods(9);
   settle();
   EXPECT_EQ(9, api_.objects["acme"]["status"]["pods"]);
 }
@@ -234,15 +207,13 @@ TEST_F(StatusWriterTest, FailuresAreTriedAgainAndWhatIsGoneIsNot) {
     request.from->reply(500, "{}");
     return true;
   };
-  write(1);
+  write_pods(1);
   settle();
   EXPECT_EQ(1, api_.objects["acme"]["status"]["pods"]);
   EXPECT_EQ(3u, writer_->facts().errors.at("status"));
 
-  auto seen = api_.objects;
-
   api_.objects.clear();
-  writer_->write({{"acme", status(2)}}, seen);
+  write_pods(2);
   settle();
   EXPECT_TRUE(api_.objects.empty());
 }
@@ -262,31 +233,56 @@ TEST_F(StatusWriterTest, NumbersWaitForTheirTurnAndWordsDoNot) {
 
   for (const char* name : {"a", "b"}) api_.put(name, {{"spec", 1}});
   // A first status is not one of numbers.
-  EXPECT_FALSE(
-      writer_->write({{"a", status_of(1, true)}, {"b", status_of(1, true)}}, api_.objects));
+  EXPECT_FALSE(write({{"a", status_of(1, true)}, {"b", status_of(1, true)}}));
   settle();
   EXPECT_EQ((std::pair<json, json>(1, 1)), std::pair(pods_of("a"), pods_of("b")));
 
-  EXPECT_TRUE(
-      writer_->write({{"a", status_of(2, true)}, {"b", status_of(2, true)}}, api_.objects));
+  EXPECT_TRUE(write({{"a", status_of(2, true)}, {"b", status_of(2, true)}}));
   settle();
   EXPECT_EQ((std::pair<json, json>(2, 1)), std::pair(pods_of("a"), pods_of("b")));
 
-  EXPECT_FALSE(
-      writer_->write({{"a", status_of(2, true)}, {"b", status_of(3, false)}}, api_.objects));
+  // Who is not named waits on.
+  EXPECT_TRUE(write({}));
+  EXPECT_FALSE(write({{"b", status_of(3, false)}}));
   settle();
   EXPECT_EQ((std::pair<json, json>(2, 3)), std::pair(pods_of("a"), pods_of("b")));
 }
 
-TEST_F(StatusWriterTest, StopsWhenSomebodyElseLeads) {
+// While a status is being written, the object becomes what it was before.
+TEST_F(StatusWriterTest, TakesBackWhatIsUnderWay) {
   api_.put("acme", {{"spec", 1}});
-  write(1);
-  writer_->stop();
+  write_pods(1);
+  settle();
+  write_pods(2);
+  ASSERT_TRUE(serve_until([&] { return api_.requests().size() == 2; }));
+  write_pods(1);
+  settle();
+  EXPECT_EQ(1, api_.objects["acme"]["status"]["pods"]);
+}
+
+TEST_F(StatusWriterTest, DoesNotWriteWhatTheServerDropsForEver) {
+  api_.put("acme", {{"spec", 1}});
+  api_.instead = [&](const test::FakeApi::Request& request) {
+    json object = api_.objects["acme"];
+
+    object["status"] = {{"pods", 1}};
+    api_.put("acme", object);
+    request.from->reply(200, api_.objects["acme"].dump());
+    return true;
+  };
+  for (int i = 0; i < 3; ++i) {
+    write_pods(1);
+    settle();
+  }
+  EXPECT_EQ(1u, api_.requests().size());
+}
+
+TEST_F(StatusWriterTest, WritesNothingOnceItIsGone) {
+  api_.put("acme", {{"spec", 1}});
+  write_pods(1);
+  writer_.reset();
   for (int i = 0; i < 100; ++i) event_base_loop(loop_->base(), EVLOOP_ONCE);
   EXPECT_TRUE(api_.requests().empty());
-  write(1);
-  settle();
-  EXPECT_EQ(1u, api_.requests().size());
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "agent/source/kubernetes/json_fields.h"
+#include "agent/source/kubernetes/names.h"
 #include "agent/source/kubernetes/own_addresses.h"
 
 namespace partywall::kubernetes {
@@ -16,9 +16,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kGroup = "/apis/partywall.dev/v1alpha1/";
 constexpr const char* kLease = "partywall-aggregator";
-constexpr const char* kTenantLabel = "partywall.dev/tenant";
 // Changes that come together are one: a pod's address with its node's, a list's objects.
 constexpr std::chrono::milliseconds kSettle(5);
 // Those of other nodes never pause on a large cluster, and may wait for one another: forty
@@ -26,27 +24,12 @@ constexpr std::chrono::milliseconds kSettle(5);
 constexpr std::chrono::milliseconds kSettlePeers(50);
 constexpr std::chrono::milliseconds kSettlePeersMost(300);
 constexpr int kSettleRest = 40;
-constexpr std::chrono::milliseconds kStatusEvery(2'000);
-constexpr int kStatusRest = 50;  // times as long as the last time took
 constexpr size_t kSparePeers = 16;
 
-std::string name_of(const Json& object) {
-  return object.at("metadata").value("name", std::string());
-}
+std::string path_of(const char* resource) { return fmt::format("{}/{}", kApiPath, resource); }
 
 std::string labels_of(const std::optional<std::set<std::string>>& tenants) {
   return tenants ? fmt::format("{} in ({})", kTenantLabel, fmt::join(*tenants, ",")) : "";
-}
-
-// What of a Tenant or Tier its status is made of, and what it says now.
-Json status_of(const Json& object) {
-  Json kept = {{"metadata", Json::object()},
-               {"spec", {{"tier", text_at(object, {"spec", "tier"})}}},
-               {"status", object.value("status", Json::object())}};
-
-  for (const char* field : {"name", "generation", "resourceVersion"})
-    if (const Json* value = find(object, {"metadata", field})) kept["metadata"][field] = *value;
-  return kept;
 }
 
 }  // namespace
@@ -55,8 +38,7 @@ KubernetesSource::KubernetesSource(SourceOptions options, std::function<void()> 
     : options_(std::move(options)),
       changed_(std::move(changed)),
       cluster_(options_.cluster),
-      peers_delay_(kSettlePeers),
-      statuses_pause_(kStatusEvery) {
+      peers_delay_(kSettlePeers) {
   cluster_.remember(options_.last_good);
   options_.last_good.clear();
 }
@@ -74,13 +56,12 @@ Result<std::unique_ptr<KubernetesSource>> KubernetesSource::open(
 
   made->client_ = std::move(*client);
   made->soon_ = std::make_unique<Timer>(loop.base(), [self] { self->take_change(); });
-  made->statuses_ = std::make_unique<Timer>(loop.base(), [self] { self->write_statuses(); });
   made->follow("Node", {.path = "/api/v1/nodes", .fields = "metadata.name=" + node});
   made->follow("Namespace", {.path = "/api/v1/namespaces", .metadata_only = true});
   made->follow("Service", {.path = "/api/v1/services"});
   made->follow("Pod", {.path = "/api/v1/pods", .fields = "spec.nodeName=" + node});
-  made->follow("Tier", {.path = std::string(kGroup) + "tiers"});
-  made->follow("Tenant", {.path = std::string(kGroup) + "tenants"});
+  made->follow("Tier", {.path = path_of("tiers")});
+  made->follow("Tenant", {.path = path_of("tenants")});
   if (!made->options_.space.empty())
     made->lease_ =
         std::make_unique<LeaderLease>(*made->client_, made->options_.space, kLease, node,
@@ -150,8 +131,8 @@ void KubernetesSource::follow_tenant_nodes() {
 
   if (reflector == reflectors_.end()) {
     followed_ = wanted;
-    return follow("TenantNode", {.path = std::string(kGroup) + "tenantnodes",
-                                 .labels = labels_of(followed_)});
+    return follow("TenantNode",
+                  {.path = path_of("tenantnodes"), .labels = labels_of(followed_)});
   }
   if (wanted == followed_) return;
   if (!wanted || !followed_ || followed_->size() > 2 * wanted->size() + kSparePeers) {
@@ -176,7 +157,7 @@ void KubernetesSource::take_change() {
     follow_tenant_nodes();
     return;
   }
-  if (lease_ && lease_->leads() && !statuses_->is_set()) statuses_->after(statuses_pause_);
+  if (aggregator_) aggregator_->judge_again();
   if (!cluster_.changed() && was_read_) return;
 
   auto start = std::chrono::steady_clock::now();
@@ -256,77 +237,22 @@ void KubernetesSource::report(const std::string& trouble) {
 
 void KubernetesSource::lead(bool leads) {
   spdlog::info("this agent {} the statuses of tenants", leads ? "writes" : "does not write");
-  all_.clear();
-  tenants_.clear();
-  tiers_.clear();
-  reports_.clear();
-  tenant_writer_.reset();
-  tier_writer_.reset();
-  statuses_->cancel();
-  if (!leads) return;
-  tenant_writer_ = std::make_unique<StatusWriter>(*client_, "tenants");
-  tier_writer_ = std::make_unique<StatusWriter>(*client_, "tiers");
-  for (auto [resource, objects] : {std::pair{"tenants", &tenants_}, {"tiers", &tiers_}})
-    follow_all(
-        resource,
-        [objects = objects](const Json& one) { (*objects)[name_of(one)] = status_of(one); },
-        [objects = objects](const std::string& name) { objects->erase(name); });
-  follow_all(
-      "tenantnodes", [this](const Json& one) { reports_[name_of(one)] = read_report(one); },
-      [this](const std::string& name) { reports_.erase(name); });
+  aggregator_.reset();
+  if (leads) aggregator_ = std::make_unique<Aggregator>(*client_, [this] { return judge(); });
 }
 
-void KubernetesSource::follow_all(const char* resource, std::function<void(const Json&)> put,
-                                  std::function<void(const std::string&)> gone) {
-  auto soon = [this] {
-    if (!statuses_->is_set()) statuses_->after(statuses_pause_);
-  };
+std::optional<Judgements> KubernetesSource::judge() {
+  Judgements judgements;
 
-  all_.push_back(std::make_unique<Reflector>(
-      *client_, Selection{.path = std::string(kGroup) + resource},
-      Reflector::Handlers{.put =
-                              [soon, put = std::move(put)](const Json& one) {
-                                put(one);
-                                soon();
-                              },
-                          .gone =
-                              [soon, gone = std::move(gone)](const std::string& name) {
-                                gone(name);
-                                soon();
-                              },
-                          .synced =
-                              [soon] {
-                                malloc_trim(0);
-                                soon();
-                              }}));
-}
-
-void KubernetesSource::write_statuses() {
-  if (!tenant_writer_ || !synced()) return;
-  for (const auto& reflector : all_)
-    if (reflector->facts().lists == 0) return;
-
-  auto start = std::chrono::steady_clock::now();
-  std::set<std::string> nodes;
-  std::map<std::string, Judgement> judgements;
-  std::map<std::string, Judgement> tiers;
-
-  for (const auto& [name, report] : reports_) nodes.insert(report.node);
-  for (auto& [name, words] : cluster_.refused("Tenant")) judgements[name].refused = words;
-  for (auto& [name, words] : cluster_.refused("Tier")) tiers[name].refused = words;
+  if (!synced()) return std::nullopt;
+  for (auto& [name, words] : cluster_.refused("Tenant"))
+    judgements.tenants[name].refused = std::move(words);
+  for (auto& [name, words] : cluster_.refused("Tier"))
+    judgements.tiers[name].refused = std::move(words);
   for (const auto& [name, others] : cluster_.conflicts())
-    judgements[name].conflict = fmt::format(
+    judgements.tenants[name].conflict = fmt::format(
         "namespaces that {} claims, too: the older tenant keeps them", fmt::join(others, ", "));
-
-  bool more =
-      tenant_writer_->write(tenant_statuses(tenants_, reports_, nodes, judgements), tenants_);
-
-  more |= tier_writer_->write(tier_statuses(tiers_, tenants_, tiers), tiers_);
-  // On a large cluster this takes a while, and something changes always.
-  statuses_pause_ = std::max<std::chrono::milliseconds>(
-      kStatusEvery, std::chrono::duration_cast<std::chrono::milliseconds>(
-                        (std::chrono::steady_clock::now() - start) * kStatusRest));
-  if (more) statuses_->after(statuses_pause_);
+  return judgements;
 }
 
 void KubernetesSource::stop(std::function<void()> done) {

@@ -14,13 +14,12 @@
 #include <vector>
 
 #include "agent/policy/assembler.h"
+#include "agent/source/kubernetes/aggregator.h"
 #include "agent/source/kubernetes/api_client.h"
 #include "agent/source/kubernetes/cluster.h"
 #include "agent/source/kubernetes/leader_lease.h"
 #include "agent/source/kubernetes/reflector.h"
-#include "agent/source/kubernetes/status_writer.h"
 #include "agent/source/kubernetes/tenant_node_publisher.h"
-#include "agent/source/kubernetes/tenant_status.h"
 #include "agent/source/kubernetes/timer.h"
 #include "agent/source/policy_folder.h"
 
@@ -83,9 +82,7 @@ class KubernetesSource {
   void follow_tenant_nodes();
   void take_change();
   void lead(bool leads);
-  void follow_all(const char* resource, std::function<void(const nlohmann::json&)> put,
-                  std::function<void(const std::string&)> gone);
-  void write_statuses();
+  std::optional<Judgements> judge();
   nlohmann::json tenant_node(const std::string& tenant, const TenantState& state) const;
 
   SourceOptions options_;
@@ -103,16 +100,8 @@ class KubernetesSource {
   std::chrono::milliseconds soon_delay_{0};  // that it was set to
   std::chrono::milliseconds peers_delay_;    // of changes on other nodes
   std::unique_ptr<TenantNodePublisher> publisher_;
-  // Of whoever leads.
   std::unique_ptr<LeaderLease> lease_;
-  std::vector<std::unique_ptr<Reflector>> all_;  // Tenants, Tiers, TenantNodes of every tenant
-  std::unique_ptr<StatusWriter> tenant_writer_;
-  std::unique_ptr<StatusWriter> tier_writer_;
-  std::unique_ptr<Timer> statuses_;
-  std::chrono::milliseconds statuses_pause_;
-  ObjectsByName tenants_;  // what a status is made of
-  ObjectsByName tiers_;
-  std::map<std::string, NodeReport> reports_;
+  std::unique_ptr<Aggregator> aggregator_;  // of whoever leads
 };
 
 }  // namespace partywall::kubernetes

@@ -40,81 +40,82 @@ StatusWriter::StatusWriter(ApiClient& client, std::string resource, WriteLimits 
     : client_(client),
       resource_(std::move(resource)),
       queue_(client.loop(), limits, [this](const std::string& name) { return step(name); }),
-      numbers_(numbers),
+      limits_(numbers),
       may_write_(numbers.at_once),
       counted_(std::chrono::steady_clock::now()) {}
 
-bool StatusWriter::write(std::map<std::string, json> statuses,
-                         const std::map<std::string, json>& objects) {
-  for (auto at = statuses_.begin(); at != statuses_.end();) {
-    bool wanted = statuses.count(at->first) && objects.count(at->first);
+void StatusWriter::see(const json& object) {
+  Status& status = statuses_[key_of(object)];
+  const std::string& version = text_at(object, {"metadata", "resourceVersion"});
 
-    if (!wanted) queue_.forget(at->first);
-    at = wanted ? std::next(at) : statuses_.erase(at);
-  }
+  // What was seen before our last writing says nothing new.
+  if (version == status.version) return;
 
-  std::set<std::string> numbers;
+  const json* there = find(object, {"status"});
 
+  status.there = there ? *there : json::object();
+  status.version = version;
+  status.written = nullptr;
+}
+
+void StatusWriter::forget(const std::string& name) {
+  statuses_.erase(name);
+  numbers_.erase(name);
+  queue_.forget(name);
+}
+
+bool StatusWriter::write(std::map<std::string, json> statuses) {
   for (auto& [name, wanted] : statuses) {
-    auto object = objects.find(name);
+    auto found = statuses_.find(name);
 
-    if (object == objects.end()) continue;
+    if (found == statuses_.end()) continue;
 
-    Status& status = statuses_[name];
-    const std::string& version = text_at(object->second, {"metadata", "resourceVersion"});
+    Status& status = found->second;
 
+    numbers_.erase(name);
+    status.wanted = nullptr;
+    if (!status.is_under_way && agrees(status, wanted)) continue;
     status.wanted = std::move(wanted);
-    // What was seen before our last writing says nothing new.
-    if (version != status.version) {
-      const json* there = find(object->second, {"status"});
-
-      status.version = version;
-      status.written = nullptr;
-      status.there = there ? *there : json::object();
-    }
-    if (agrees(status)) continue;
     if (means_the_same(status.wanted, status.there))
-      numbers.insert(name);
+      numbers_.insert(name);
     else
       queue_.touch(name);
   }
-  return write_numbers(numbers);
+  return write_numbers();
 }
 
 // In turn, so that everybody's are written some time.
-bool StatusWriter::write_numbers(const std::set<std::string>& names) {
+bool StatusWriter::write_numbers() {
   auto now = std::chrono::steady_clock::now();
-  auto next = names.upper_bound(turn_);
-  size_t left = names.size();
 
-  may_write_ += std::chrono::duration<double>(now - counted_).count() * numbers_.per_second;
-  may_write_ = std::min(may_write_, numbers_.at_once);
+  may_write_ += std::chrono::duration<double>(now - counted_).count() * limits_.per_second;
+  may_write_ = std::min(may_write_, limits_.at_once);
   counted_ = now;
-  for (; left > 0 && may_write_ >= 1; --left, --may_write_) {
-    if (next == names.end()) next = names.begin();
-    turn_ = *next++;
-    queue_.touch(turn_);
-  }
-  return left > 0;
-}
+  for (; !numbers_.empty() && may_write_ >= 1; --may_write_) {
+    auto next = numbers_.upper_bound(turn_);
 
-void StatusWriter::stop() {
-  queue_.clear();
-  statuses_.clear();
+    if (next == numbers_.end()) next = numbers_.begin();
+    turn_ = *next;
+    queue_.touch(turn_);
+    numbers_.erase(next);
+  }
+  return !numbers_.empty();
 }
 
 // A server without one of the fields drops it: what was written for this is as good as this.
-bool StatusWriter::agrees(const Status& status) const {
-  return status.written == status.wanted ||
-         with_times(status.wanted, status.there, {}) == status.there;
+bool StatusWriter::agrees(const Status& status, const json& wanted) {
+  return status.written == wanted || with_times(wanted, status.there, {}) == status.there;
 }
 
 std::optional<ApiCall> StatusWriter::step(const std::string& name) {
   auto found = statuses_.find(name);
 
-  if (found == statuses_.end() || agrees(found->second)) return {};
+  if (found == statuses_.end() || found->second.wanted.is_null()) return {};
 
-  json wanted = found->second.wanted;
+  const json& wanted = found->second.wanted;
+
+  found->second.is_under_way = true;
+
   json body{
       {"status", with_times(wanted, found->second.there, std::chrono::system_clock::now())}};
 
@@ -130,6 +131,7 @@ void StatusWriter::take(const std::string& name, const json& wanted, const ApiRe
   auto found = statuses_.find(name);
   json object = reply.ok() ? json::parse(reply.body, nullptr, false) : json();
 
+  if (found != statuses_.end()) found->second.is_under_way = false;
   if (reply.status == 404 && reply.failure == ApiReply::Failure::kNone) {
     queue_.forget(name);
     return;
@@ -144,8 +146,10 @@ void StatusWriter::take(const std::string& name, const json& wanted, const ApiRe
   // The object that was written will be seen with this version.
   status.version = text_at(object, {"metadata", "resourceVersion"});
   status.there = there ? *there : json::object();
-  status.written = wanted;
-  if (!agrees(status)) queue_.touch(name);
+  status.written = nullptr;
+  if (!agrees(status, wanted)) status.written = wanted;
+  if (agrees(status, status.wanted)) status.wanted = nullptr;
+  if (!status.wanted.is_null()) queue_.touch(name);
 }
 
 }  // namespace partywall::kubernetes

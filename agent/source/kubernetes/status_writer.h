@@ -29,27 +29,29 @@ class StatusWriter {
                WriteLimits limits = {.spacing = std::chrono::seconds(2)},
                NumberLimits numbers = {});
 
-  // What each object's status should be, by name (conditions need no lastTransitionTime), and
-  // the objects as they were seen last. Whoever is in one of the two only is left alone.
-  // Returns whether something was put off, and another call is needed for it.
-  bool write(std::map<std::string, nlohmann::json> statuses,
-             const std::map<std::string, nlohmann::json>& objects);
-  // Nothing more is written: somebody else does now.
-  void stop();
+  // An object as it was seen last; and it is gone.
+  void see(const nlohmann::json& object);
+  void forget(const std::string& name);
+
+  // What statuses should be, by the objects' names (conditions need no lastTransitionTime). An
+  // object that is not named keeps what was said of it last; one that was not seen is left
+  // alone. Returns whether something was put off, and another call is needed for it.
+  bool write(std::map<std::string, nlohmann::json> statuses);
 
   size_t pending() const { return queue_.pending(); }
   const WriteQueue::Facts& facts() const { return queue_.facts(); }
 
  private:
   struct Status {
-    nlohmann::json wanted;
     nlohmann::json there;    // as it was seen or written last
-    nlohmann::json written;  // what it was written for; null when it was seen
     std::string version;     // of the object that `there` was seen in
+    nlohmann::json wanted;   // null when it is there, and nothing is under way
+    nlohmann::json written;  // what the server took for `there`, and made something else of
+    bool is_under_way = false;
   };
 
-  bool agrees(const Status& status) const;
-  bool write_numbers(const std::set<std::string>& names);
+  static bool agrees(const Status& status, const nlohmann::json& wanted);
+  bool write_numbers();
   std::optional<ApiCall> step(const std::string& name);
   void take(const std::string& name, const nlohmann::json& wanted, const ApiReply& reply);
 
@@ -57,8 +59,9 @@ class StatusWriter {
   std::string resource_;
   WriteQueue queue_;
   std::map<std::string, Status> statuses_;
-  NumberLimits numbers_;
-  double may_write_;  // so many now
+  NumberLimits limits_;
+  std::set<std::string> numbers_;  // whose statuses differ in numbers alone
+  double may_write_;               // of those, so many now
   std::chrono::steady_clock::time_point counted_;
   std::string turn_;  // who was written last for numbers alone
 };

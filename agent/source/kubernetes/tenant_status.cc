@@ -40,33 +40,26 @@ NodeCondition condition_of(const json& object, const std::string& type, bool wel
   return {};
 }
 
-const Judgement& judgement_of(const std::string& name,
-                              const std::map<std::string, Judgement>& judgements) {
-  static const Judgement kGood;
-  auto found = judgements.find(name);
-
-  return found == judgements.end() ? kGood : found->second;
-}
-
-void count(const NodeReport& report, int64_t generation, Counted& counted) {
+void count(const std::string& node, const NodeReport& report, int64_t generation,
+           Counted& counted) {
   const NodeCondition& realised = report.realised;
   int64_t observed = report.observed_generation;
 
   ++counted.total;
   counted.pods += report.pods;
   if (report.degraded.holds)
-    counted.degraded.push_back(fmt::format("{}: {}", report.node, report.degraded.message));
+    counted.degraded.push_back(fmt::format("{}: {}", node, report.degraded.message));
   if (observed >= generation && realised.holds) {
     ++counted.realised;
     return;
   }
   if (observed < generation && (!realised.there || realised.holds))
     counted.lagging.push_back(
-        {{"node", report.node},
+        {{"node", node},
          {"reason", "OldGeneration"},
          {"message", fmt::format("enforces generation {}, not {}", observed, generation)}});
   else
-    counted.lagging.push_back({{"node", report.node},
+    counted.lagging.push_back({{"node", node},
                                {"reason", realised.there ? realised.reason : "Unknown"},
                                {"message", realised.message}});
 }
@@ -108,68 +101,41 @@ json with_generation(json conditions, int64_t generation) {
 }  // namespace
 
 NodeReport read_report(const json& tenant_node) {
-  return {.tenant = text_at(tenant_node, {"tenant"}),
-          .node = text_at(tenant_node, {"node"}),
-          .pods = number_at(tenant_node, {"pods"}),
+  return {.pods = number_at(tenant_node, {"pods"}),
           .observed_generation = number_at(tenant_node, {"observedGeneration"}),
           .realised = condition_of(tenant_node, "Realised", true),
           .degraded = condition_of(tenant_node, "Degraded", false)};
 }
 
-std::map<std::string, json> tenant_statuses(
-    const ObjectsByName& tenants, const std::map<std::string, NodeReport>& reports,
-    const std::set<std::string>& nodes, const std::map<std::string, Judgement>& judgements) {
-  std::map<std::string, Counted> counts;
-  std::map<std::string, json> statuses;
+json tenant_status(int64_t generation, const std::map<std::string, NodeReport>& reports,
+                   const Judgement& judgement) {
+  Counted counted;
 
-  for (const auto& [name, report] : reports) {
-    auto tenant = tenants.find(report.tenant);
+  for (const auto& [node, report] : reports) count(node, report, generation, counted);
 
-    if (tenant == tenants.end() || !nodes.count(report.node)) continue;
-    count(report, number_at(tenant->second, {"metadata", "generation"}), counts[tenant->first]);
-  }
-  for (const auto& [name, tenant] : tenants) {
-    Counted& counted = counts[name];
-    const Judgement& judgement = judgement_of(name, judgements);
-    int64_t generation = number_at(tenant, {"metadata", "generation"});
-    json conditions = json::array(
-        {accepted(judgement), realised(counted, judgement),
-         counted.degraded.empty()
-             ? condition("Degraded", false, "AsSpecified", "")
-             : condition("Degraded", true, "NodesDegraded", joined(counted.degraded)),
-         judgement.conflict.empty()
-             ? condition("Conflict", false, "NoConflict", "")
-             : condition("Conflict", true, "NamespaceClaimedTwice", judgement.conflict)});
+  json conditions = json::array(
+      {accepted(judgement), realised(counted, judgement),
+       counted.degraded.empty()
+           ? condition("Degraded", false, "AsSpecified", "")
+           : condition("Degraded", true, "NodesDegraded", joined(counted.degraded)),
+       judgement.conflict.empty()
+           ? condition("Conflict", false, "NoConflict", "")
+           : condition("Conflict", true, "NamespaceClaimedTwice", judgement.conflict)});
 
-    if (counted.lagging.size() > kMaxLagging) counted.lagging.resize(kMaxLagging);
-    statuses[name] = {{"observedGeneration", generation},
-                      {"summary", fmt::format("{}/{}", counted.realised, counted.total)},
-                      {"nodesTotal", counted.total},
-                      {"nodesRealised", counted.realised},
-                      {"pods", counted.pods},
-                      {"lagging", counted.lagging},
-                      {"conditions", with_generation(std::move(conditions), generation)}};
-  }
-  return statuses;
+  if (counted.lagging.size() > kMaxLagging) counted.lagging.resize(kMaxLagging);
+  return {{"observedGeneration", generation},
+          {"summary", fmt::format("{}/{}", counted.realised, counted.total)},
+          {"nodesTotal", counted.total},
+          {"nodesRealised", counted.realised},
+          {"pods", counted.pods},
+          {"lagging", counted.lagging},
+          {"conditions", with_generation(std::move(conditions), generation)}};
 }
 
-std::map<std::string, json> tier_statuses(const ObjectsByName& tiers,
-                                          const ObjectsByName& tenants,
-                                          const std::map<std::string, Judgement>& judgements) {
-  std::map<std::string, int64_t> counts;
-  std::map<std::string, json> statuses;
-
-  for (const auto& [name, tenant] : tenants) ++counts[text_at(tenant, {"spec", "tier"})];
-  for (const auto& [name, tier] : tiers) {
-    int64_t generation = number_at(tier, {"metadata", "generation"});
-
-    statuses[name] = {
-        {"observedGeneration", generation},
-        {"tenants", counts[name]},
-        {"conditions",
-         with_generation(json::array({accepted(judgement_of(name, judgements))}), generation)}};
-  }
-  return statuses;
+json tier_status(int64_t generation, int64_t tenants, const Judgement& judgement) {
+  return {{"observedGeneration", generation},
+          {"tenants", tenants},
+          {"conditions", with_generation(json::array({accepted(judgement)}), generation)}};
 }
 
 }  // namespace partywall::kubernetes

@@ -3,9 +3,9 @@
 #ifndef PARTYWALL_AGENT_SOURCE_KUBERNETES_TENANT_STATUS_H
 #define PARTYWALL_AGENT_SOURCE_KUBERNETES_TENANT_STATUS_H
 
+#include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 
 namespace partywall::kubernetes {
@@ -16,9 +16,8 @@ inline constexpr size_t kMaxLagging = 20;
 struct Judgement {
   std::string refused;   // why it is not accepted
   std::string conflict;  // who else claims what, and who keeps it
+  bool operator==(const Judgement&) const = default;
 };
-
-using ObjectsByName = std::map<std::string, nlohmann::json>;
 
 // A condition of a TenantNode: what a status repeats of it.
 struct NodeCondition {
@@ -30,8 +29,6 @@ struct NodeCondition {
 
 // What a status needs of a TenantNode, of which there may be as many as there are pods.
 struct NodeReport {
-  std::string tenant;
-  std::string node;
   int64_t pods = 0;
   int64_t observed_generation = 0;
   NodeCondition realised;
@@ -40,16 +37,14 @@ struct NodeReport {
 
 NodeReport read_report(const nlohmann::json& tenant_node);
 
-// name -> status, without lastTransitionTime in the conditions. A node counts for a tenant when
-// it has a TenantNode of it and is one of `nodes`; it has realised it when its condition
-// Realised holds for the tenant's generation. `reports`: by the TenantNode's name.
-std::map<std::string, nlohmann::json> tenant_statuses(
-    const ObjectsByName& tenants, const std::map<std::string, NodeReport>& reports,
-    const std::set<std::string>& nodes, const std::map<std::string, Judgement>& judgements);
+// A Tenant's status, without lastTransitionTime in the conditions. `reports`: by the node's
+// name. A node has realised a tenant when its condition Realised holds for this generation.
+nlohmann::json tenant_status(int64_t generation,
+                             const std::map<std::string, NodeReport>& reports,
+                             const Judgement& judgement);
 
-std::map<std::string, nlohmann::json> tier_statuses(
-    const ObjectsByName& tiers, const ObjectsByName& tenants,
-    const std::map<std::string, Judgement>& judgements);
+// A Tier's, of which so many tenants are.
+nlohmann::json tier_status(int64_t generation, int64_t tenants, const Judgement& judgement);
 
 }  // namespace partywall::kubernetes
 
