@@ -2,7 +2,6 @@
 // two.
 #include "agent/last_good.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -13,8 +12,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <memory>
-#include <unordered_set>
 #include <utility>
 
 #include "maps/fd.h"
@@ -46,14 +43,16 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   return {};
 }
 
-// Empty when it cannot be read.
-std::unordered_set<std::string> names_in(const std::string& folder) {
-  std::unique_ptr<DIR, int (*)(DIR*)> open(opendir(folder.c_str()), closedir);
-  std::unordered_set<std::string> names;
+// When an entry of a folder came or went last; nullopt when there is no such folder.
+std::optional<timespec> changed_at(const std::string& folder) {
+  struct stat found;
 
-  while (const dirent* entry = open ? readdir(open.get()) : nullptr)
-    names.insert(entry->d_name);
-  return names;
+  if (stat(folder.c_str(), &found) != 0) return std::nullopt;
+  return found.st_mtim;
+}
+
+bool same(const std::optional<timespec>& one, const std::optional<timespec>& other) {
+  return one && other && one->tv_sec == other->tv_sec && one->tv_nsec == other->tv_nsec;
 }
 
 }  // namespace
@@ -70,8 +69,6 @@ LastGood::LastGood(std::string state_dir, const std::string& policy_dir)
 // a large policy of which little changes costs as little.
 Result<void> LastGood::bring_up(const std::string& fresh,
                                 const std::vector<source::PolicySource>& files) {
-  // Somebody may have taken one away. To ask for each of them costs several times as much.
-  std::unordered_set<std::string> there = names_in(fresh);
   auto beside = beside_.begin();
   auto saved = saved_.begin();
   auto drop = [&](const source::PolicySource& file) {
@@ -80,18 +77,15 @@ Result<void> LastGood::bring_up(const std::string& fresh,
 
   // All of them are in the order of their names.
   for (const source::PolicySource& file : files) {
-    std::string copy = copy_name(file.name);
-    std::string name = "/" + copy;
-
     for (; beside != beside_.end() && beside->name < file.name; ++beside) drop(*beside);
     if (beside != beside_.end() && beside->name == file.name) {
-      if (*beside == file && there.contains(copy)) {
-        ++beside;
-        continue;
-      }
-      drop(*beside++);
+      if (*beside++ == file) continue;
+      drop(file);
     }
     while (saved != saved_.end() && saved->name < file.name) ++saved;
+
+    std::string name = "/" + copy_name(file.name);
+
     if (saved != saved_.end() && *saved == file &&
         link((folder_ + name).c_str(), (fresh + name).c_str()) == 0)
       continue;
@@ -109,7 +103,8 @@ Result<void> LastGood::save(const std::vector<source::PolicySource>& files,
 
   if (mkdir(state_dir_.c_str(), 0700) && errno != EEXIST)
     return fail_errno(errno, "make {}", state_dir_);
-  if (!knows_beside_ || access(fresh.c_str(), F_OK) != 0) {
+  // Somebody may have taken a file away, or the folder.
+  if (!knows_beside_ || !same(beside_changed_, changed_at(fresh))) {
     fs::remove_all(fresh, error);
     if (mkdir(fresh.c_str(), 0700)) return fail_errno(errno, "make {}", fresh);
     beside_.clear();
@@ -123,12 +118,15 @@ Result<void> LastGood::save(const std::vector<source::PolicySource>& files,
     if (auto written = write_file(fresh + "/.config.yaml", config_text); !written)
       return written;
 
+  std::optional<timespec> changed = changed_at(fresh);
+
   if (renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, folder_.c_str(), RENAME_EXCHANGE) == 0)
     // What was there before this agent's first save is not known.
     knows_beside_ = has_saved_;
   else if (errno != ENOENT || rename(fresh.c_str(), folder_.c_str()))
     return fail_errno(errno, "put {} in place", folder_);
   beside_ = std::exchange(saved_, files);
+  beside_changed_ = std::exchange(saved_changed_, changed);
   has_saved_ = true;
   return {};
 }

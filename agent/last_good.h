@@ -3,6 +3,8 @@
 #ifndef PARTYWALL_AGENT_LAST_GOOD_H
 #define PARTYWALL_AGENT_LAST_GOOD_H
 
+#include <ctime>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,9 @@ class LastGood {
   std::string folder_;
   std::vector<source::PolicySource> saved_;   // in the folder
   std::vector<source::PolicySource> beside_;  // in the one beside it, where that is known
+  // When an entry of those two folders came or went last.
+  std::optional<timespec> saved_changed_;
+  std::optional<timespec> beside_changed_;
   bool has_saved_ = false;
   bool knows_beside_ = false;
 };
