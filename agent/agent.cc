@@ -315,6 +315,7 @@ Result<void> Agent::serve() {
 
   if (!series) return std::move(series.error());
   series_ = std::make_unique<observe::TenantSeries>(std::move(*series));
+  list_tenants();  // what was put into force for this agent's own pod
 
   auto control = control::Server::start(*loop_, events_->feed(),
                                         {.path = options_.control_socket,
@@ -407,7 +408,11 @@ Result<void> Agent::enforce_first() {
 
 // Policy -> image -> kernel, all of it or nothing.
 Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
-  auto image = policy::compile(parsed.policy, numbers_, {.tenants = options_.max_tenants});
+  policy::Capacity capacity{.tenants = options_.max_tenants};
+  auto again = image_ ? policy::compile_addresses(parsed.policy, policy_, *image_, capacity)
+                      : std::nullopt;
+  auto image = again ? Result<policy::Image>(std::move(*again))
+                     : policy::compile(parsed.policy, numbers_, capacity);
 
   if (!image) return std::move(image.error());
 
@@ -416,24 +421,29 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
 
   if (!applied) return std::move(applied.error()).within("put the policy into force");
   numbers_ = shared->numbers;
+  image_ = std::move(shared);
+  policy_ = std::move(parsed.policy);
   observe_exposures();
+  if (!again) list_tenants();
+  spdlog::log(level_of_change(cluster_ && is_running_),
+              "{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
+              why, applied->generation, policy_.tenants.size(), applied->written.total(),
+              applied->seconds * 1000);
+  return {};
+}
 
+void Agent::list_tenants() {
   std::vector<observe::TenantLabels> labels;
 
   tenants_[0] = tenants_[1] = 0;
-  labels.reserve(parsed.policy.tenants.size());
-  for (const auto& [name, tenant] : parsed.policy.tenants) {
+  labels.reserve(policy_.tenants.size());
+  for (const auto& [name, tenant] : policy_.tenants) {
     bool audit = tenant.mode == policy::Mode::kAudit;
 
     tenants_[audit]++;
     labels.push_back({name, tenant.tier, audit});
   }
-  spdlog::log(level_of_change(cluster_ && is_running_),
-              "{}: generation {} in force: {} tenants, {} map entries written in {:.1f} ms",
-              why, applied->generation, labels.size(), applied->written.total(),
-              applied->seconds * 1000);
   if (series_) series_->set_policy(std::move(labels));
-  return {};
 }
 
 void Agent::refuse(std::vector<std::string> problems) {

@@ -49,6 +49,7 @@ class Agent {
   Result<void> serve();
   Result<void> enforce_first();
   Result<void> enforce(const char* why, policy::ParsedPolicy parsed);
+  void list_tenants();
   void reload(const char* why);
   void follow_cgroups();
   void observe_exposures();
@@ -88,6 +89,8 @@ class Agent {
 
   // Of the policy in force.
   policy::Numbers numbers_;
+  policy::Policy policy_;
+  std::shared_ptr<const policy::Image> image_;  // null: of an earlier agent
   std::vector<source::PolicySource> sources_;
   size_t tenants_[2] = {};  // enforced, in audit mode
   // Of the folder's last reading; empty = it is what is in force.

@@ -56,17 +56,43 @@ uint32_t range_word(const PortSet& ports) {
          first << DECIDE_FIRST_SHIFT;
 }
 
+// Items that are shared need no look.
+template <typename T>
+bool all_same(const ByName<T>& one, const ByName<T>& other, bool (*same)(const T&, const T&)) {
+  if (one.size() != other.size()) return false;
+  for (size_t i = 0; i < one.size(); i++)
+    if (&one[i] != &other[i] && !same(one[i], other[i])) return false;
+  return true;
+}
+
+// As far as a compiled policy depends on it.
+bool same_but_for_addresses(const Policy& one, const Policy& other) {
+  return one.network == other.network && one.infrastructure == other.infrastructure &&
+         all_same<Tier>(one.tiers, other.tiers,
+                        [](const Tier& a, const Tier& b) { return a == b; }) &&
+         all_same<Tenant>(one.tenants, other.tenants, [](const Tenant& a, const Tenant& b) {
+           auto rest = [](const Tenant& tenant) {
+             return std::tie(tenant.name, tenant.tier, tenant.mode, tenant.cgroups,
+                             tenant.interfaces, tenant.limits, tenant.ingress, tenant.egress);
+           };
+
+           return rest(a) == rest(b);
+         });
+}
+
 class Compiler {
  public:
   Compiler(const Policy& policy, const Numbers& previous, const Capacity& capacity)
       : policy_(policy), previous_(previous), capacity_(capacity) {}
 
   Result<Image> run();
+  std::optional<Image> run_again(const Policy& before, const Image& made);
 
  private:
   Result<void> number_tenants();
   void own_ranges();
   void place_endpoints();
+  uint16_t pod_tenant() const;
   void place_rows();
   void place_claims();
   void read_tenant(const Tenant& tenant, uint16_t number);
@@ -154,11 +180,10 @@ void Compiler::place_endpoints() {
   // A pod range is the built-in tenant's wherever nobody has a smaller one.
   std::vector<OwnedRange> pods;
 
-  if (policy_.network)
-    if (auto place = policy_.tenants.place_of(policy_.network->pod_tenant))
-      for (const Prefix& range : policy_.network->pod_ranges)
-        if (!std::ranges::binary_search(owned_, range, {}, &OwnedRange::first))
-          pods.emplace_back(range, numbers_[*place]);
+  if (uint16_t tenant = pod_tenant(); tenant != TENANT_NONE)
+    for (const Prefix& range : policy_.network->pod_ranges)
+      if (!std::ranges::binary_search(owned_, range, {}, &OwnedRange::first))
+        pods.emplace_back(range, tenant);
 
   auto owned = owned_.begin();
   auto pod = pods.begin();
@@ -185,6 +210,13 @@ void Compiler::place_endpoints() {
   append_before(nullptr);
 }
 
+uint16_t Compiler::pod_tenant() const {
+  auto place =
+      policy_.network ? policy_.tenants.place_of(policy_.network->pod_tenant) : std::nullopt;
+
+  return place ? numbers_[*place] : uint16_t{TENANT_NONE};
+}
+
 // Limits, flags and home ranges, and what the rules say about the world.
 void Compiler::place_rows() {
   std::vector<std::pair<uint16_t, uint32_t>> order;  // number, place
@@ -195,15 +227,10 @@ void Compiler::place_rows() {
   std::ranges::sort(order);
   image_.tenants.reserve(order.size());
 
-  uint16_t pod_tenant = TENANT_NONE;
-
-  if (policy_.network)
-    if (auto place = policy_.tenants.place_of(policy_.network->pod_tenant))
-      pod_tenant = numbers_[*place];
   for (auto [number, place] : order) {
     const Tenant& tenant = policy_.tenants[place];
-    abi::tenant_policy row =
-        tenant_row(tenant, limits_in_force(policy_, tenant), policy_.network.get(), pod_tenant);
+    abi::tenant_policy row = tenant_row(tenant, limits_in_force(policy_, tenant),
+                                        policy_.network.get(), pod_tenant());
     const WorldIds& world = worlds_[place];
 
     row.world_out = words_[world.out4];
@@ -464,7 +491,7 @@ Result<void> Compiler::check_endpoints() const {
 Result<Image> Compiler::run() {
   if (auto numbered = number_tenants(); !numbered) return std::move(numbered.error());
   own_ranges();
-  zones_ = find_zones(policy_, previous_, owned_);
+  zones_ = find_zones(policy_, previous_, owned_, image_.hidden);
   place_endpoints();
   if (auto checked = check_endpoints(); !checked) return std::move(checked.error());
 
@@ -487,7 +514,51 @@ Result<Image> Compiler::run() {
   return std::move(image_);
 }
 
+// What tenants talk to whom, on which ports, does not depend on addresses, as long as all
+// ranges of the world stay what they are.
+std::optional<Image> Compiler::run_again(const Policy& before, const Image& made) {
+  if (!same_but_for_addresses(policy_, before)) return std::nullopt;
+  for (const auto& [name, number] : made.numbers.tenants) numbers_.push_back(number);
+  own_ranges();
+  for (const auto& [range, peer] : made.numbers.zones) {
+    if (is_owned(range, owned_)) return std::nullopt;
+    zones_.push_back({.range = range, .peer = peer});
+  }
+  for (const Prefix& range : made.hidden)
+    if (!is_owned(range, owned_)) return std::nullopt;
+  image_.numbers.tenants = made.numbers.tenants;
+  image_.numbers.port_sets = made.numbers.port_sets;
+  image_.tenants = made.tenants;
+  image_.pairs = made.pairs;
+  image_.cgroups = made.cgroups;
+  image_.interfaces = made.interfaces;
+  image_.hidden = made.hidden;
+  place_endpoints();
+  if (!check_endpoints()) return std::nullopt;  // compile() says why
+  for (size_t i = 0; i < numbers_.size(); i++) {
+    const Tenant& tenant = policy_.tenants[i];
+
+    if (&tenant == &before.tenants[i]) continue;
+
+    const abi::tenant_policy& old = made.tenants.at(numbers_[i]);
+    abi::tenant_policy row = tenant_row(tenant, limits_in_force(policy_, tenant),
+                                        policy_.network.get(), pod_tenant());
+
+    row.world_out = old.world_out;
+    row.world_in = old.world_in;
+    row.world6_out = old.world6_out;
+    row.world6_in = old.world6_in;
+    image_.tenants.replace(numbers_[i], row);
+  }
+  return std::move(image_);
+}
+
 }  // namespace
+
+std::optional<Image> compile_addresses(const Policy& policy, const Policy& before,
+                                       const Image& made, const Capacity& capacity) {
+  return Compiler(policy, made.numbers, capacity).run_again(before, made);
+}
 
 Result<Image> compile(const Policy& policy, const Numbers& previous, const Capacity& capacity) {
   return Compiler(policy, previous, capacity).run();

@@ -2,6 +2,8 @@
 #ifndef PARTYWALL_AGENT_POLICY_COMPILE_H
 #define PARTYWALL_AGENT_POLICY_COMPILE_H
 
+#include <optional>
+
 #include "agent/policy/image.h"
 #include "agent/policy/policy.h"
 #include "maps/abi/endpoints.h"
@@ -27,6 +29,13 @@ struct Capacity {
 //         it needs and has, and how to get more. `policy` itself comes from assemble(), which
 //         found no problem.
 Result<Image> compile(const Policy& policy, const Numbers& previous, const Capacity& capacity);
+
+// The same for a policy that differs from `before`, which `made` was compiled from, in tenants'
+// addresses alone, as most do in a cluster: in a small part of the time, with
+// compile(policy, made.numbers, capacity) as its result. nullopt: it differs in more, or the
+// addresses change what ranges of the world mean.
+std::optional<Image> compile_addresses(const Policy& policy, const Policy& before,
+                                       const Image& made, const Capacity& capacity);
 
 }  // namespace partywall::policy
 

@@ -65,6 +65,11 @@ class FlatMap {
   const Value& at(const K& key) const {
     return entries_.at(static_cast<size_t>(find(key) - begin())).second;
   }
+  // The key must be there.
+  template <typename K>
+  void replace(const K& key, Value value) {
+    entries_.at(static_cast<size_t>(find(key) - begin())).second = std::move(value);
+  }
   bool operator==(const FlatMap&) const = default;
 
  private:

@@ -40,6 +40,8 @@ struct Image {
   FlatMap<uint64_t, abi::pair> pairs;             // tenant << 32 | peer -> who may open what
   CgroupClaims cgroups;                           // path -> tenant number
   std::vector<std::pair<std::string, uint16_t>> interfaces;  // pattern of a name -> tenant
+  // What would be zones, if no tenant owned it.
+  std::vector<Prefix> hidden;
 };
 
 }  // namespace partywall::policy

@@ -22,6 +22,7 @@ struct Position {
   std::string file;
   int line = 0;
   int column = 0;
+  bool operator==(const Position&) const = default;
 };
 
 // kTunnel: IP in IP, IPv6 in IP, GRE, ESP, and UDP to a port where tunnels end
@@ -35,6 +36,7 @@ struct PortRange {
   Protocol protocol = Protocol::kTcp;
   uint16_t first = 0;
   uint16_t last = 65535;
+  bool operator==(const PortRange&) const = default;
 };
 
 // One entry of `from` or `to`: a tenant by name, or a range of the world.
@@ -44,6 +46,7 @@ struct PeerSelector {
   std::string tenant;  // empty = a range
   std::optional<Prefix> cidr;
   std::vector<Prefix> except;  // each inside `cidr`
+  bool operator==(const PeerSelector&) const = default;
 };
 
 // One rule. No peers = nobody; absent `ports` = TCP, UDP and ICMP on every port, but no
@@ -52,6 +55,7 @@ struct Rule {
   Position at;
   std::vector<PeerSelector> peers;
   std::optional<std::vector<PortRange>> ports;
+  bool operator==(const Rule&) const = default;
 };
 
 // A byte or packet rate in one direction.
@@ -59,12 +63,14 @@ struct RateLimit {
   Position at;
   uint64_t per_second = 0;  // bytes or packets, never 0
   uint64_t burst = 0;       // bytes or packets
+  bool operator==(const RateLimit&) const = default;
 };
 
 struct Limits {
   std::optional<RateLimit> bytes[abi::DIRECTION_COUNT];  // wire bytes, L3 and up
   std::optional<RateLimit> packets[abi::DIRECTION_COUNT];
   std::optional<uint32_t> flows;  // that may be open at the edge at the same time
+  bool operator==(const Limits&) const = default;
 };
 
 struct Tier {
@@ -73,6 +79,7 @@ struct Tier {
   Limits limits;
   WorldDefault world_egress = WorldDefault::kAllow;  // when the tenant has no egress list
   WorldDefault world_ingress = WorldDefault::kDeny;  // when the tenant has no ingress list
+  bool operator==(const Tier&) const = default;
 };
 
 using Labels = std::vector<std::pair<std::string, std::string>>;
@@ -107,6 +114,7 @@ struct Infrastructure {
   Prefix cidr;
   abi::direction direction = abi::DIRECTION_EGRESS;
   std::optional<std::vector<PortRange>> ports;
+  bool operator==(const Infrastructure&) const = default;
 };
 
 // A range of addresses that a tenant owns.

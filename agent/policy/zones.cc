@@ -48,12 +48,6 @@ class RangeSet {
   Prefix last_;
 };
 
-bool is_owned(const Prefix& range, std::span<const OwnedRange> owned) {
-  auto after = std::ranges::upper_bound(owned, range, {}, &OwnedRange::first);
-
-  return after != owned.begin() && std::prev(after)->first.contains(range);
-}
-
 // A pod range is the built-in tenant's wherever no tenant has a smaller one.
 bool is_within(const Prefix& range, const std::vector<Prefix>& ranges) {
   return std::ranges::any_of(ranges, [&](const Prefix& one) { return one.contains(range); });
@@ -83,8 +77,14 @@ bool is_multicast(const Address& address) {
                              [&](const Prefix& group) { return group.contains(address); });
 }
 
+bool is_owned(const Prefix& range, std::span<const OwnedRange> owned) {
+  auto after = std::ranges::upper_bound(owned, range, {}, &OwnedRange::first);
+
+  return after != owned.begin() && std::prev(after)->first.contains(range);
+}
+
 std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
-                             std::span<const OwnedRange> owned) {
+                             std::span<const OwnedRange> owned, std::vector<Prefix>& hidden) {
   static const ClusterNetwork kNoCluster;
   const ClusterNetwork& network = policy.network ? *policy.network : kNoCluster;
   RangeSet named;
@@ -140,7 +140,7 @@ std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
     while (!around.empty() && !around.back().contains(range)) around.pop_back();
     if (!node || named.contains(range)) around.push_back(range);
     // A node has addresses in the pod ranges, too: its end of the pods' links.
-    if (is_owned(range, owned) || (!node && is_within(range, network.pod_ranges))) continue;
+    if (!node && is_within(range, network.pod_ranges)) continue;
     if (is_multicast(range)) zone.peer |= PEER_MULTICAST;
 
     bool lane = std::ranges::any_of(policy.infrastructure, [&](const Infrastructure& entry) {
@@ -156,6 +156,10 @@ std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
           !std::ranges::binary_search(network.service_ranges, range))
         continue;
       zone.peer |= PEER_SERVICE;
+    }
+    if (is_owned(range, owned)) {
+      hidden.push_back(range);
+      continue;
     }
     if (node) {
       NodeKind kind{around.empty() ? Prefix{{range.address.family, {}}, 0} : around.back(), {}};

@@ -32,13 +32,15 @@ struct Zone {
 // Every range that the policy names, the infrastructure lane's, and the multicast ranges;
 // sorted. The whole of IPv4 or IPv6 is no zone but the world, unless the lane names it. Ranges
 // keep the numbers that `previous` gave them. What lies inside one of `owned`, tenants' ranges
-// sorted and disjoint, is left out.
+// sorted and disjoint, is left out, and told of in `hidden`.
 //
 // In a cluster also the services' addresses and ranges, and the nodes' addresses: those that
 // all rules and services take alike share a number. What else lies inside a pod range, or is a
 // part of a service range that is no service's, is left out.
 std::vector<Zone> find_zones(const Policy& policy, const Numbers& previous,
-                             std::span<const OwnedRange> owned);
+                             std::span<const OwnedRange> owned, std::vector<Prefix>& hidden);
+
+bool is_owned(const Prefix& range, std::span<const OwnedRange> owned);
 
 // The zones inside `range`; they stand together.
 std::span<const Zone> zones_in(std::span<const Zone> zones, const Prefix& range);
