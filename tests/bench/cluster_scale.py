@@ -186,14 +186,15 @@ class Meter:
 
 
 def settled(agents, seconds=120):
-    """Waits until agents have said and heard all that there is: for two seconds no request but those that never end, and no
-    list that still comes."""
+    """Waits until agents have said and heard all that there is, for two seconds: no list that still comes, which says nothing
+    at all while the server makes it. The leader goes on for minutes writing statuses that differ in numbers, a few a second."""
     end = time.monotonic() + seconds
     before, since = None, time.monotonic()
     while time.monotonic() - since < 2:
-        now = [(agent.metrics()["requests_total"], agent.bytes_received()) for agent in agents]
-        # The Lease is renewed every few seconds, and statuses are heard of.
-        if before is None or any(new > old + most for pair in zip(now, before) for new, old, most in zip(*pair, (1, 50_000))):
+        metrics = [agent.metrics() for agent in agents]
+        now = [(one["requests_total"], agent.bytes_received()) for one, agent in zip(metrics, agents)]
+        if before is None or any(one["stale"] for one in metrics) or \
+                any(new > old + most for pair in zip(now, before) for new, old, most in zip(*pair, (20, 100_000))):
             since = time.monotonic()
         before = now
         if time.monotonic() > end:

@@ -10,7 +10,7 @@ import world
 
 PAUSE_MS = 50
 # Where an emulated node has much else to do for minutes: agents that start, and pods.
-KILLS_PAUSE_MS, CHURN_PAUSE_MS = 200, 500
+KILLS_PAUSE_MS, CHURN_PAUSE_MS = 200, 1000
 # What a stream of partner's may be of its tier's rate: no more than headers and the burst make of it, and no less than an
 # emulated machine that is busy otherwise brings about.
 RATE_FROM, RATE_TO = 0.80, 1.05
@@ -129,20 +129,29 @@ def ready():
 
 def reboot():
     """A power cut, and the time until every pod of node 2 is ready again."""
-    before = boot_of("node2")
+    before = ready_on("node2")
     cluster.run(cluster.TOOL, "stop", "node2")
     time.sleep(5)
     start = time.monotonic()
     cluster.run(cluster.TOOL, "start", "node2")
-    # Its pods count as ready until the machine that is back says otherwise: the ones it starts are new ones.
-    cluster.wait_until(lambda: boot_of("node2") != before, 180, "node 2 has booted")
-    for namespace in (*world.NAMESPACES, release.NAMESPACE):
-        cluster.kubectl("wait", "pods", "-n", namespace, "--all", "--for=condition=Ready", "--timeout=300s")
+    # Its pods count as ready until the machine that is back says otherwise: what it starts are other containers.
+    cluster.wait_until(lambda: are_new(ready_on("node2"), before), 420, "every pod of node 2 runs again")
     return f"node 2 was ready again {time.monotonic() - start:.0f} s after it was switched on."
 
 
-def boot_of(node):
-    return cluster.get("node", node)["status"]["nodeInfo"]["bootID"]
+def ready_on(node):
+    """(namespace, pod) -> its containers, of the pods there that are ready."""
+    found = {}
+    for item in cluster.get("pods", "-A", "--field-selector", f"spec.nodeName={node}")["items"]:
+        states = item["status"].get("containerStatuses", [])
+        if states and all(one["ready"] for one in states):
+            place = item["metadata"]["namespace"], item["metadata"]["name"]
+            found[place] = [one["containerID"] for one in states]
+    return found
+
+
+def are_new(now, before):
+    return all(place in now and not set(now[place]) & set(containers) for place, containers in before.items())
 
 
 def change_tier():
@@ -157,9 +166,10 @@ def change_tier():
 def churn(pods):
     """So many pods of two tenants come and go, CHURN_AT_ONCE at a time; addresses are used again at once."""
     names = [(tenant, f"churn-{tenant}-{i}") for i in range(CHURN_AT_ONCE // 2) for tenant in ("acme", "umbrella")]
-    rounds = max(1, pods // len(names))
+    rounds = max(1, -(-pods // len(names)))
     seen = release.exposure()
-    for _ in range(rounds):
+    for done in range(rounds):
+        print(f"  {done * len(names)} of {rounds * len(names)} pods", flush=True)
         # Pairs of the two tenants, one pair after the other on each node.
         cluster.apply(*(world.pod(tenant, name, 1 + i // 2 % 2) for i, (tenant, name) in enumerate(names)))
         for tenant in ("acme", "umbrella"):

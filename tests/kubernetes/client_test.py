@@ -462,6 +462,18 @@ class ClientTest(unittest.TestCase):
                          self.server.must(self.server.get(f"{GROUP}/tenants/acme"))["metadata"]["resourceVersion"])
         again.ask(do="publish", tenants={})
         wait_until(lambda: again.state()["settled"] and not self.nodes(), 20, "all are deleted")
+        wait_until(lambda: status().get("summary") == "0/0", 20, "so does the status")
+        self.assertEqual(0, status()["pods"])
+        # Of what the leader has not heard anything new, it says nothing new.
+        tenant = self.server.must(self.server.get(f"{GROUP}/tenants/acme"))["metadata"]["resourceVersion"]
+        self.server.must(self.server.apply(f"{GROUP}/tenants/beta", {
+            "apiVersion": "partywall.dev/v1alpha1", "kind": "Tenant", "metadata": {"name": "beta"},
+            "spec": {"tier": "gold", "members": [{"namespaces": {"names": ["beta"]}}]}}))
+        wait_until(lambda: self.server.must(self.server.get(f"{GROUP}/tenants/beta")).get("status"), 20, "beta has one")
+        wait_until(lambda: self.server.must(self.server.get(f"{GROUP}/tiers/gold"))["status"]["tenants"] == 2, 20,
+                   "the tier counts it")
+        self.assertEqual(tenant,
+                         self.server.must(self.server.get(f"{GROUP}/tenants/acme"))["metadata"]["resourceVersion"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// tools/probe/orders.cc: files are looked at five times a second; both sides write theirs
+// tools/probe/orders.cc: files are looked at twice a second; both sides write theirs
 // elsewhere and rename it.
 #include "tools/probe/orders.h"
 
@@ -17,7 +17,7 @@ namespace {
 
 constexpr auto kLimit = std::chrono::seconds(4);
 constexpr auto kFlowLimit = std::chrono::seconds(5);
-constexpr auto kLook = std::chrono::milliseconds(200);
+constexpr auto kLook = std::chrono::milliseconds(500);
 
 using Words = std::vector<std::string>;
 
