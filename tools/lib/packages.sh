@@ -1,6 +1,6 @@
 # tools/lib/packages.sh: the Debian packages that Partywall is built, tested and shown with. Sourced by
 # tools/lib/ready.sh. Never starts a service that a package brings, never names where packages come from.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154  # ready_root is ready.sh's
 
 # shellcheck disable=SC2034  # for those who source this
 package_sets=(build bpf libraries tests demo)
