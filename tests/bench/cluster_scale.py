@@ -198,7 +198,7 @@ def settled(agents, seconds=120):
             since = time.monotonic()
         before = now
         if time.monotonic() > end:
-            raise RuntimeError("the agents go on writing")
+            raise RuntimeError(f"the agents do not come to rest: {metrics}")
         time.sleep(0.5)
 
 
