@@ -106,10 +106,12 @@ struct MetricDecl {
     "1 once the API server has told everything that the policy is made of. Only with "         \
     "--kubernetes, as all of these.")                                                          \
   X(kKubernetesStale, "partywall_kubernetes_stale", kGauge, "",                                \
-    "1 while the API server says nothing: the last good policy stays in force.")               \
+    "1 while the API server cannot be heard, for 90 s or more: the last good policy stays in " \
+    "force.")                                                                                  \
   X(kKubernetesLastContact, "partywall_kubernetes_last_contact_seconds", kGauge, "",           \
     "Since the API server last said something, of the kind of objects that is silent "         \
-    "longest. A healthy watch says something about once a minute.")                            \
+    "longest. Most servers say something once a minute; some nothing for six minutes, of "     \
+    "what never changes.")                                                                     \
   X(kKubernetesRequests, "partywall_kubernetes_requests_total", kCounter, "",                  \
     "Requests to the API server.")                                                             \
   X(kKubernetesEvents, "partywall_kubernetes_events_total", kCounter, "",                      \

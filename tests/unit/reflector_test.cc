@@ -529,15 +529,20 @@ TEST_F(ReflectorTest, AServerThatIsGoneChangesNothing) {
   EXPECT_EQ("", reflector_->facts().last_error);
 }
 
-TEST_F(ReflectorTest, SilenceMakesItStale) {
+TEST_F(ReflectorTest, AServerThatIsGoneMakesItStaleAndSilenceDoesNot) {
+  uint16_t port = server_.port();
+
   limits_.stale_after = 100ms;
-
-  FakeApi::Connection& stream = open_watch();
-
+  open_watch();
+  EXPECT_TRUE(serve_until([&] { return reflector_->since_last_word() > 200ms; }));
   EXPECT_FALSE(reflector_->stale());
+  server_.stop();
   EXPECT_TRUE(serve_until([&] { return reflector_->stale(); }));
-  EXPECT_GE(reflector_->since_last_word(), 100ms);
-  stream.piece(event("BOOKMARK", {{"metadata", {{"resourceVersion", "50"}}}}));
+
+  FakeApi back(*loop_, {}, nullptr, port);
+
+  EXPECT_TRUE(serve_until([&] { return !back.requests.empty(); }));
+  back.requests[0].from->open_stream();
   EXPECT_TRUE(serve_until([&] { return !reflector_->stale(); }));
 }
 

@@ -41,7 +41,7 @@ struct ReflectorLimits {
   std::chrono::milliseconds backoff_least{200};
   std::chrono::milliseconds backoff_most{30'000};
   std::chrono::milliseconds steady{5'000};  // a watch that lived so long was a good one
-  // Servers send a bookmark about once a minute.
+  // Since the last word, once something has gone wrong.
   std::chrono::milliseconds stale_after = std::chrono::seconds(90);
 };
 
@@ -87,8 +87,13 @@ class Reflector {
   bool synced() const { return synced_; }
   // Since the server last said something about these objects; since the start if never.
   std::chrono::milliseconds since_last_word() const;
-  // Not synced, or nothing heard for ReflectorLimits::stale_after.
-  bool stale() const { return !synced_ || since_last_word() > limits_.stale_after; }
+  // Not synced, or for ReflectorLimits::stale_after nothing has been heard and the last call
+  // has failed. An open watch that is silent is not stale: not every server sends bookmarks of
+  // what never changes. One that nobody is behind any more is cut in time, and then the next
+  // fails.
+  bool stale() const {
+    return !synced_ || (!facts_.last_error.empty() && since_last_word() > limits_.stale_after);
+  }
   size_t objects() const { return known_.size(); }
   const Facts& facts() const { return facts_; }
   const Selection& selection() const { return selection_; }
