@@ -411,8 +411,9 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
   policy::Capacity capacity{.tenants = options_.max_tenants};
   auto again = image_ ? policy::compile_addresses(parsed.policy, policy_, *image_, capacity)
                       : std::nullopt;
-  auto image = again ? Result<policy::Image>(std::move(*again))
-                     : policy::compile(parsed.policy, numbers_, capacity);
+  auto image =
+      again ? Result<policy::Image>(std::move(*again))
+            : policy::compile(parsed.policy, image_ ? image_->numbers : numbers_, capacity);
 
   if (!image) return std::move(image.error());
 
@@ -420,7 +421,6 @@ Result<void> Agent::enforce(const char* why, policy::ParsedPolicy parsed) {
   auto applied = datapath_->apply(shared);
 
   if (!applied) return std::move(applied.error()).within("put the policy into force");
-  numbers_ = shared->numbers;
   image_ = std::move(shared);
   policy_ = std::move(parsed.policy);
   observe_exposures();

@@ -87,8 +87,8 @@ class Agent {
   std::unique_ptr<observe::HttpServer> http_;
   std::unique_ptr<access::AccessPoint> https_;
 
+  policy::Numbers numbers_;  // that an earlier agent gave out
   // Of the policy in force.
-  policy::Numbers numbers_;
   policy::Policy policy_;
   std::shared_ptr<const policy::Image> image_;  // null: of an earlier agent
   std::vector<source::PolicySource> sources_;

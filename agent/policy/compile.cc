@@ -227,10 +227,12 @@ void Compiler::place_rows() {
   std::ranges::sort(order);
   image_.tenants.reserve(order.size());
 
+  uint16_t pods = pod_tenant();
+
   for (auto [number, place] : order) {
     const Tenant& tenant = policy_.tenants[place];
-    abi::tenant_policy row = tenant_row(tenant, limits_in_force(policy_, tenant),
-                                        policy_.network.get(), pod_tenant());
+    abi::tenant_policy row =
+        tenant_row(tenant, limits_in_force(policy_, tenant), policy_.network.get(), pods);
     const WorldIds& world = worlds_[place];
 
     row.world_out = words_[world.out4];
@@ -535,14 +537,17 @@ std::optional<Image> Compiler::run_again(const Policy& before, const Image& made
   image_.hidden = made.hidden;
   place_endpoints();
   if (!check_endpoints()) return std::nullopt;  // compile() says why
+
+  uint16_t pods = pod_tenant();
+
   for (size_t i = 0; i < numbers_.size(); i++) {
     const Tenant& tenant = policy_.tenants[i];
 
     if (&tenant == &before.tenants[i]) continue;
 
     const abi::tenant_policy& old = made.tenants.at(numbers_[i]);
-    abi::tenant_policy row = tenant_row(tenant, limits_in_force(policy_, tenant),
-                                        policy_.network.get(), pod_tenant());
+    abi::tenant_policy row =
+        tenant_row(tenant, limits_in_force(policy_, tenant), policy_.network.get(), pods);
 
     row.world_out = old.world_out;
     row.world_in = old.world_in;
